@@ -1,0 +1,1 @@
+"""moe-router: are the experts balanced, and can replicas and quantisation balance them for free?"""
