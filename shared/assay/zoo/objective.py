@@ -1,0 +1,49 @@
+"""What a recipe's model is asked to predict, and the loss of its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from assay.zoo.recipes import Recipe
+from assay.zoo.tokenizer import PAD_ID
+
+
+def window_length(recipe: Recipe) -> int:
+    """Tokens of one training window: a causal model needs one more than it predicts."""
+    return recipe.sequence_length + (0 if recipe.encoder_decoder else 1)
+
+
+def losses(recipe: Recipe, model: nn.Module, windows: Tensor, *, balance: bool) -> tuple[Tensor, Tensor | None]:
+    """Cross-entropy of every predicted token, and the routers' balancing loss where `balance` asks for it.
+
+    windows: [B, window_length] int64. Returns ([B, predicted] float32 nats, scalar or None). A causal model
+    predicts each next token; an encoder-decoder reads the first half and predicts the second (prefix language
+    modelling), its decoder starting from the padding mark as in T5.
+    """
+    if recipe.encoder_decoder:
+        half = windows.shape[1] // 2
+        source, targets = windows[:, :half], windows[:, half:]
+        decoder_inputs = F.pad(targets[:, :-1], (1, 0), value=PAD_ID)
+        output = model(
+            input_ids=source, decoder_input_ids=decoder_inputs, output_router_logits=balance, use_cache=False
+        )
+    else:
+        targets = windows[:, 1:]
+        extra = {"output_router_logits": True} if balance else {}
+        output = model(input_ids=windows[:, :-1], use_cache=False, **extra)
+    logits = output.logits.float()
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    return nats, _balance_loss(recipe, output) if balance else None
+
+
+def _balance_loss(recipe: Recipe, output: Any) -> Tensor:
+    """1 for perfectly even routing; summed over encoder and decoder where there are both, with Switch's z-loss."""
+    if not recipe.encoder_decoder:
+        loss: Tensor = output.aux_loss
+        return loss
+    z_share = recipe.config["router_z_loss_coef"] / recipe.auxiliary_loss
+    loss = output.encoder_aux_loss + output.decoder_aux_loss
+    return loss + z_share * (output.encoder_z_loss + output.decoder_z_loss)
