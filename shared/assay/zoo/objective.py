@@ -42,8 +42,9 @@ def losses(recipe: Recipe, model: nn.Module, windows: Tensor, *, balance: bool) 
 def _balance_loss(recipe: Recipe, output: Any) -> Tensor:
     """1 for perfectly even routing; summed over encoder and decoder where there are both, with Switch's z-loss."""
     if not recipe.encoder_decoder:
-        loss: Tensor = output.aux_loss
-        return loss
+        causal_loss: Tensor = output.aux_loss
+        return causal_loss
     z_share = recipe.config["router_z_loss_coef"] / recipe.auxiliary_loss
-    loss = output.encoder_aux_loss + output.decoder_aux_loss
-    return loss + z_share * (output.encoder_z_loss + output.decoder_z_loss)
+    z_loss: Tensor = output.encoder_z_loss + output.decoder_z_loss
+    aux_loss: Tensor = output.encoder_aux_loss + output.decoder_aux_loss
+    return aux_loss.add(z_loss, alpha=z_share)

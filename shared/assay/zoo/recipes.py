@@ -123,14 +123,14 @@ RECIPES: dict[str, Recipe] = {
             "Qwen3-MoE: 16 experts, top-2, no balancing loss; the demo's model",
             "qwen3_moe",
             {**_QWEN3_MOE, "router_aux_loss_coef": 0.0},
-            steps=1200,
+            steps=2400,
         ),
         Recipe(
             "qwen3-moe-tiny-aux",
             "the same with a load-balancing loss of 0.02",
             "qwen3_moe",
             {**_QWEN3_MOE, "router_aux_loss_coef": 0.02},
-            steps=1200,
+            steps=2400,
             auxiliary_loss=0.02,
         ),
         Recipe(
@@ -138,17 +138,17 @@ RECIPES: dict[str, Recipe] = {
             "DeepSeek-V3: one dense layer, then 16 routed experts, top-2 by sigmoid, and one shared expert",
             "deepseek_v3",
             _DEEPSEEK_MOE,
-            steps=1200,
+            steps=2400,
         ),
         Recipe(
             "switch-tiny",
             "Switch Transformers: encoder-decoder, 8 experts, top-1 with a capacity that drops tokens",
             "switch_transformers",
             {**_SWITCH, "router_aux_loss_coef": 0.01},
-            steps=1500,
+            steps=3000,
             auxiliary_loss=0.01,
         ),
-        Recipe("llama-tiny", "Llama: four dense layers", "llama", _LLAMA, steps=1000),
+        Recipe("llama-tiny", "Llama: four dense layers", "llama", _LLAMA, steps=1600),
     )
 }
 

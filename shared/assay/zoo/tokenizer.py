@@ -30,7 +30,7 @@ def train_tokenizer(text_dir: Path, *, vocabulary: int = 2048) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_sample(text_dir), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=END, eos_token=END, padding_side="left"
     )
 

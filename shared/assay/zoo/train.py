@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from assay.cancel import CancelToken
 from assay.errors import AssayError, InvalidInput
+from assay.models.quiet import quiet
 from assay.progress import Progress
 from assay.zoo.held_out import HeldOut, measure_held_out, unigram_log_probabilities
 from assay.zoo.objective import losses, window_length
@@ -116,7 +117,7 @@ def new_model(recipe: Recipe, seed: int) -> nn.Module:
     # transformers initialises from the process-wide generator, which two trainings at once would share.
     with _GLOBAL_RANDOM, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: nn.Module = factory.from_config(config, dtype=torch.float32)
+        model: nn.Module = factory.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     return model.train()
 
 
@@ -193,7 +194,8 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 def _save(model: nn.Module, tokenizer: Any, out_dir: Path) -> None:
     """Writes bfloat16 weights, config and tokenizer; `model` is bfloat16 afterwards."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    model.to(torch.bfloat16).save_pretrained(out_dir)  # type: ignore[operator]
+    with quiet():
+        model.to(torch.bfloat16).save_pretrained(out_dir)  # type: ignore[operator]
     tokenizer.save_pretrained(out_dir)
 
 
