@@ -11,7 +11,7 @@ from assay.cancel import CancelToken
 
 
 class Evidence(Enum):
-    """What a model can show besides its text."""
+    """What a model can show besides its text; hidden states only where its weights are at hand."""
 
     LOG_PROBABILITIES = "log-probabilities"
     HIDDEN_STATES = "hidden-states"
@@ -51,8 +51,8 @@ class Generation:
 class Score:
     """How likely a text is. byte_offsets: (start, end) of each token in the text's UTF-8 bytes.
 
-    log_probabilities: nats of each token given all before it. The first is given the begin mark where the model
-    has one, else it is None: nothing stands before it.
+    A token that holds part of a character spans the whole character. log_probabilities: nats of each token given
+    all before it. The first is given the begin mark where the model has one, else it is None: nothing precedes it.
     """
 
     tokens: tuple[int, ...]
@@ -76,8 +76,11 @@ class LanguageModel(Protocol):
         stop: Sequence[str] = (),
         cancel: CancelToken,
     ) -> list[Generation]:
-        """One answer a prompt; temperature 0 takes the likeliest token. The same seed gives the same answers,
-        whatever other prompts are asked along."""
+        """One answer a prompt; temperature 0 takes the likeliest token.
+
+        A prompt's random numbers follow from the seed, its text and how often it was asked before in this call, so
+        other prompts alongside change nothing (but rounding), and asking one prompt n times gives n samples.
+        """
         ...
 
     def score(self, texts: Sequence[str], *, cancel: CancelToken) -> list[Score]:

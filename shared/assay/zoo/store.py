@@ -73,7 +73,7 @@ def ensure_model(
     progress: Progress,
     text: str | None = None,
     checkpoints: Path | None = None,
-    threads: int | None = None,
+    threads: int = 1,
 ) -> str:
     """Digest of the trained model: found by its label, or trained, stored and labelled now.
 
