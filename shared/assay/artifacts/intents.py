@@ -101,7 +101,10 @@ class Sweep:
         return time.time() if info is None else info.modified_unix_s
 
     def keep_alive(self) -> None:
-        """To be called before each object is looked at or deleted. Aborted where this sweep paused so long that writers gave it up."""
+        """To be called before each object is looked at or deleted.
+
+        Aborted where this sweep paused so long that writers gave it up.
+        """
         if time.time() - self._beat_s > HEARTBEAT_S:
             self._write(self._id)
             self._beat_s = time.time()

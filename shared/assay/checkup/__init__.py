@@ -1,0 +1,1 @@
+"""One report card of a model, from the sections that services contribute."""

@@ -1,0 +1,154 @@
+"""Runs the steps of one service in worker threads: the half of an engine that is the same everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+from google.protobuf.message import Message
+
+from assay.cancel import CancelToken
+from assay.engine.engine import StepCall, StepProgress
+from assay.engine.step import Resources, Step, StepContext, StepFunction, StepTable
+from assay.errors import AssayError, DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
+from assay.telemetry import span
+
+log = logging.getLogger(__name__)
+
+REPLIES_IN_FLIGHT = 16  # a streaming step that is read slowly waits here instead of filling memory
+PROGRESS_INTERVAL_S = 0.1  # the first, the last and one each interval; a tight loop may report every token
+
+
+def load_steps(module: str) -> StepTable:
+    """STEPS of a service's engine module. Raises FailedPrecondition where what it computes with is missing."""
+    try:
+        table: StepTable = importlib.import_module(module).STEPS
+    except ModuleNotFoundError as error:
+        distribution = module.split(".")[0].replace("_", "-")
+        raise FailedPrecondition(
+            f"this engine cannot run: the Python package {error.name!r} is missing; "
+            f"install it with: pip install '{distribution}[engine]'",
+            reason="ENGINE_NOT_INSTALLED",
+        ) from error
+    return table
+
+
+def as_assay_error(error: BaseException) -> AssayError:
+    """What the caller may know of `error`: our own errors as they are, of anything else only an id."""
+    if isinstance(error, AssayError):
+        return error
+    error_id = uuid.uuid4().hex[:12]
+    log.error("step failed, error id %s", error_id, exc_info=error)
+    return Internal(
+        f"an unexpected error happened; quote error id {error_id} when you report it",
+        reason="UNEXPECTED",
+        metadata={"error_id": error_id},
+    )
+
+
+class StepHost:
+    """Runs steps on an executor's threads; one thread a step.
+
+    The service's engine module is imported in a worker on first use: it may bring torch.
+    """
+
+    def __init__(self, module: str, resources: Resources, executor: Executor) -> None:
+        self._module = module
+        self._resources = resources
+        self._executor = executor
+        self._table: dict[str, tuple[Step[Any, Any], StepFunction]] | None = None
+        self._loading = threading.Lock()
+
+    def table(self) -> dict[str, tuple[Step[Any, Any], StepFunction]]:
+        with self._loading:
+            if self._table is None:
+                self._table = {step.name: (step, function) for step, function in load_steps(self._module).items()}
+            return self._table
+
+    async def events(
+        self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall
+    ) -> AsyncGenerator[StepProgress | Message, None]:
+        """Progress as it comes, then the step's reply or replies. Raises the AssayError the step failed with.
+
+        request: the message, or how to decode it once the step is known.
+        Closing the iterator, or cancelling its task, cancels the step and waits for its thread to stop.
+        """
+        loop = asyncio.get_running_loop()
+        cancel = CancelToken(call.deadline_unix_s)
+        happened: asyncio.Queue[StepProgress | Message | AssayError | None] = asyncio.Queue()
+        room = threading.Semaphore(REPLIES_IN_FLIGHT)
+
+        def tell(event: StepProgress | Message | AssayError | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody listens any more
+                loop.call_soon_threadsafe(happened.put_nowait, event)
+
+        def work() -> None:
+            try:
+                with span(f"step {name}", call.traceparent, operation_id=call.operation_id, request_id=call.request_id):
+                    for reply in self._replies(name, request, call, cancel, _throttled(tell)):
+                        while not room.acquire(timeout=0.05):
+                            cancel.check()
+                        tell(reply)
+                tell(None)
+            except BaseException as error:  # a worker thread must always answer
+                tell(as_assay_error(error))
+
+        finished = loop.run_in_executor(self._executor, work)
+        try:
+            async with asyncio.timeout(cancel.remaining_s()):
+                while (event := await happened.get()) is not None:
+                    if isinstance(event, AssayError):
+                        raise event
+                    yield event
+                    if not isinstance(event, StepProgress):
+                        room.release()
+        except TimeoutError:
+            raise DeadlineExceeded() from None
+        finally:
+            cancel.cancel()
+            await asyncio.shield(finished)
+
+    def _replies(
+        self,
+        name: str,
+        request: Message | Callable[[Step[Any, Any]], Message],
+        call: StepCall,
+        cancel: CancelToken,
+        tell: Callable[[StepProgress], None],
+    ) -> Iterator[Message]:
+        known = self.table()
+        if name not in known:
+            raise Unimplemented(f"this engine has no step {name!r}; upgrade the engine to the front's version")
+        step, function = known[name]
+        message = request if isinstance(request, Message) else request(step)
+
+        def progress(done: int, total: int, unit: str = "", **figures: float) -> None:
+            tell(StepProgress(done, total, unit, figures))
+
+        cancel.check()
+        context = StepContext(self._resources, cancel, progress, call.operation_id)
+        result = function(message, context)
+        for reply in (result,) if isinstance(result, Message) else result:
+            cancel.check()
+            yield reply
+
+
+def _throttled(tell: Callable[[StepProgress], None]) -> Callable[[StepProgress], None]:
+    last = -PROGRESS_INTERVAL_S
+
+    def maybe(event: StepProgress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_INTERVAL_S or event.done == event.total:
+            last = now
+            tell(event)
+
+    return maybe

@@ -1,0 +1,1 @@
+"""The grpc.aio chassis every front stands on."""

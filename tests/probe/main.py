@@ -1,0 +1,33 @@
+"""`python -m probe.main ENGINE`: the probe's front; prints its address when it serves."""
+
+import asyncio
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from assay.compute import LocalCompute
+from assay.config import Config
+from assay.engine.in_process import InProcessEngine, WorkSlots
+from assay.engine.on_serve import ServeEngine
+from assay.engine.step import Resources
+from assay.server.front import FrontServer
+from assay.server.metrics import Metrics
+from assay.server.settings import ServerSettings
+from probe.service import SERVICE
+
+
+async def main() -> None:
+    artifacts = Config.from_environment().open_artifacts()
+    where = sys.argv[1]
+    engine = (
+        InProcessEngine(SERVICE.engine_module, Resources(artifacts, LocalCompute(1)), WorkSlots(4))
+        if where == "in-process"
+        else ServeEngine(where, "probe")
+    )
+    settings = ServerSettings(listen="127.0.0.1:0", drain_s=0.0)
+    server = FrontServer([(SERVICE, engine)], artifacts, settings, Metrics(CollectorRegistry()))
+    print(await server.start(), flush=True)
+    await server.wait()
+
+
+asyncio.run(main())
