@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,17 @@ def put(session: CommandSession, source: Path, kind: str, label: str | None) -> 
     session.emit({"digest": digest, "label": label}, lambda: click.echo(digest))
 
 
+def _grow(tree: Tree, digest: str, found: Mapping[str, Artifact], shown: set[str]) -> None:
+    """Adds the inputs of an artifact below it; what was shown already is named again without its own inputs."""
+    for source in found[digest].manifest.inputs:
+        inputs = found[source].manifest.inputs
+        repeated = "  (see above)" if source in shown and inputs else ""
+        branch = tree.add(f"{_short(source)}  {found[source].manifest.kind}{repeated}")
+        if not repeated:
+            shown.add(source)
+            _grow(branch, source, found, shown)
+
+
 @command(artifacts, "lineage")
 @click.argument("reference")
 def lineage(session: CommandSession, reference: str) -> None:
@@ -119,13 +131,9 @@ def lineage(session: CommandSession, reference: str) -> None:
         found = {artifact.digest: artifact for artifact in connection.artifacts.lineage(reference)}
     root = list(found)[-1]
 
-    def grow(tree: Tree, digest: str) -> None:
-        for source in found[digest].manifest.inputs:
-            grow(tree.add(f"{_short(source)}  {found[source].manifest.kind}"), source)
-
     def human() -> None:
         tree = Tree(f"{_short(root)}  {found[root].manifest.kind}")
-        grow(tree, root)
+        _grow(tree, root, found, set())
         Console().print(tree)
 
     session.emit({"artifacts": [document_of(artifact) for artifact in found.values()]}, human)

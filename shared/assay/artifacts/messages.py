@@ -6,6 +6,7 @@ from google.protobuf import json_format
 
 from assay.artifacts.manifest import Artifact, File, Manifest
 from assay.artifacts.v1 import artifacts_pb2
+from assay.errors import InvalidInput
 
 
 def manifest_to_proto(manifest: Manifest) -> artifacts_pb2.Manifest:
@@ -19,11 +20,17 @@ def manifest_to_proto(manifest: Manifest) -> artifacts_pb2.Manifest:
 
 def manifest_from_proto(message: artifacts_pb2.Manifest) -> Manifest:
     """Raises InvalidInput for whatever does not belong into an artifact."""
+    try:
+        parameters = json_format.MessageToDict(message.parameters)
+    except ValueError:
+        raise InvalidInput(
+            "manifest.parameters", "holds a number that is not finite; leave it out or write it as a string"
+        ) from None
     return Manifest(
         kind=message.kind,
         files=tuple(File(file.path, file.size_bytes, file.sha256) for file in message.files),
         inputs=tuple(message.inputs),
-        parameters=json_format.MessageToDict(message.parameters),
+        parameters=parameters,
         versions=dict(message.versions),
     )
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import tempfile
 from collections.abc import AsyncIterator
 from itertools import islice
-from pathlib import Path
 
 import grpc.aio
 
-from assay.artifacts.manifest import check_digest, check_sha256
+from assay.artifacts.manifest import Artifact, check_digest, check_sha256
 from assay.artifacts.messages import artifact_to_proto, manifest_from_proto
+from assay.artifacts.spool import Spool
 from assay.artifacts.store import ArtifactStore
 from assay.artifacts.v1 import artifacts_pb2, artifacts_pb2_grpc
 from assay.errors import Aborted, InvalidInput, NotFound, OutOfRange, ResourceExhausted
@@ -22,9 +20,15 @@ MAX_BLOB_BYTES = 200 * 2**30
 MAX_FIND_BLOBS = 10_000
 PAGE, MAX_PAGE = 100, 1000
 PAGE_BYTES = 3 * 2**20
+MAX_ANSWER_BYTES = 4 * 2**20 - 4096  # what gRPC takes, less its own framing
 
 
 class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
+    """Raises AssayError only; whoever wraps the handlers turns them into statuses.
+
+    max_blob_bytes: the largest file an upload may declare.
+    """
+
     def __init__(self, artifacts: ArtifactStore, *, max_blob_bytes: int = MAX_BLOB_BYTES) -> None:
         self._artifacts = artifacts
         self._max_blob_bytes = max_blob_bytes
@@ -61,28 +65,44 @@ class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
     async def GetLineage(  # noqa: N802
         self, request: artifacts_pb2.GetLineageRequest, context: grpc.aio.ServicerContext
     ) -> artifacts_pb2.GetLineageResponse:
-        found = await asyncio.to_thread(self._artifacts.lineage, request.reference)
-        return artifacts_pb2.GetLineageResponse(artifacts=[artifact_to_proto(artifact) for artifact in found])
+        def answer() -> artifacts_pb2.GetLineageResponse:
+            found = self._artifacts.lineage(request.reference)
+            message = artifacts_pb2.GetLineageResponse(artifacts=[artifact_to_proto(artifact) for artifact in found])
+            if message.ByteSize() > MAX_ANSWER_BYTES:
+                raise ResourceExhausted(
+                    f"the lineage of {len(found)} artifacts does not fit one message; ask for that of its inputs"
+                )
+            return message
+
+        return await asyncio.to_thread(answer)
 
     async def ReadFile(  # noqa: N802
         self, request: artifacts_pb2.ReadFileRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[artifacts_pb2.ReadFileResponse]:
         if request.offset_bytes < 0 or request.length_bytes < 0:
-            raise InvalidInput("offset_bytes, length_bytes", "must not be negative")
+            field = "offset_bytes" if request.offset_bytes < 0 else "length_bytes"
+            raise InvalidInput(field, "is negative; give at least 0")
         artifact = await asyncio.to_thread(self._artifacts.get, request.reference)
         size = artifact.manifest.file(request.path).size_bytes
         if request.offset_bytes > size:
-            raise OutOfRange(f"offset_bytes: is {request.offset_bytes}, beyond the {size} bytes of {request.path}")
+            raise OutOfRange(
+                f"offset_bytes: is {request.offset_bytes}, beyond the {size} bytes of {request.path}; start earlier"
+            )
         left = min(size - request.offset_bytes, request.length_bytes or size)
-        stream = await asyncio.to_thread(self._artifacts.open, artifact.digest, request.path)
-        with stream:
-            await asyncio.to_thread(stream.seek, request.offset_bytes)
-            while left > 0:
-                data = await asyncio.to_thread(stream.read, min(CHUNK_BYTES, left))
-                if not data:
-                    break
-                left -= len(data)
-                yield artifacts_pb2.ReadFileResponse(data=data)
+        if left == size:
+            stream = await asyncio.to_thread(self._artifacts.open, artifact.digest, request.path)
+            with stream:
+                while data := await asyncio.to_thread(stream.read, CHUNK_BYTES):
+                    yield artifacts_pb2.ReadFileResponse(data=data)
+            return
+        # A range is not worth fetching and hashing the whole file.
+        end = request.offset_bytes + left
+        for offset in range(request.offset_bytes, end, CHUNK_BYTES):
+            length = min(CHUNK_BYTES, end - offset)
+            data = await asyncio.to_thread(
+                self._artifacts.read, artifact.digest, request.path, offset=offset, length=length
+            )
+            yield artifacts_pb2.ReadFileResponse(data=data)
 
     async def FindBlobs(  # noqa: N802
         self, request: artifacts_pb2.FindBlobsRequest, context: grpc.aio.ServicerContext
@@ -106,43 +126,42 @@ class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
         if declared.size_bytes < 0:
             raise InvalidInput("declaration.size_bytes", f"is {declared.size_bytes}; at least 0")
         if declared.size_bytes > self._max_blob_bytes:
-            raise ResourceExhausted(f"a file may hold {self._max_blob_bytes} bytes here; split it")
-        with tempfile.NamedTemporaryFile(prefix="assay-upload-") as spool:
-            digest, size, committed = hashlib.sha256(), 0, False
+            raise ResourceExhausted(
+                f"a file may hold {self._max_blob_bytes} bytes here; split it", reason="BLOB_TOO_LARGE"
+            )
+        spool = await asyncio.to_thread(Spool, declared.sha256, declared.size_bytes)
+        with spool:
+            committed = False
             async for part in parts:
                 kind = part.WhichOneof("part")
                 if committed or kind not in ("data", "commit"):
-                    raise InvalidInput("part", "is out of order; declaration, then data, then one commit")
+                    raise InvalidInput("part", "is out of order; send the declaration, then data, then one commit")
                 if kind == "commit":
                     committed = True
-                    continue
-                size += len(part.data)
-                if size > declared.size_bytes:
-                    raise InvalidInput("data", f"exceeds the declared {declared.size_bytes} bytes")
-                digest.update(part.data)
-                await asyncio.to_thread(spool.write, part.data)
+                else:
+                    await asyncio.to_thread(spool.append, part.data)
             if not committed:
-                raise Aborted("the upload ended without a commit; nothing was kept, upload again")
-            if size != declared.size_bytes or digest.hexdigest() != declared.sha256:
-                raise Aborted("what arrived does not match the declared size and hash; nothing was kept, upload again")
-            spool.flush()
-            created = await asyncio.to_thread(self._artifacts.put_blob, declared.sha256, Path(spool.name))
+                raise Aborted("the upload ended without a commit; nothing was kept, upload it again")
+            created = await asyncio.to_thread(lambda: self._artifacts.put_blob(declared.sha256, spool.whole()))
         return artifacts_pb2.UploadBlobResponse(created=created)
 
     async def CreateArtifact(  # noqa: N802
         self, request: artifacts_pb2.CreateArtifactRequest, context: grpc.aio.ServicerContext
     ) -> artifacts_pb2.CreateArtifactResponse:
-        manifest = manifest_from_proto(request.manifest)
-        created = await asyncio.to_thread(self._artifacts.create, manifest)
-        artifact = await asyncio.to_thread(self._artifacts.get, manifest.digest)
-        return artifacts_pb2.CreateArtifactResponse(artifact=artifact_to_proto(artifact), created=created)
+        def create() -> artifacts_pb2.CreateArtifactResponse:
+            manifest = manifest_from_proto(request.manifest)
+            created = self._artifacts.create(manifest)
+            artifact = Artifact(manifest.digest, manifest)
+            return artifacts_pb2.CreateArtifactResponse(artifact=artifact_to_proto(artifact), created=created)
+
+        return await asyncio.to_thread(create)
 
     async def GetLabel(  # noqa: N802
         self, request: artifacts_pb2.GetLabelRequest, context: grpc.aio.ServicerContext
     ) -> artifacts_pb2.GetLabelResponse:
         found = await asyncio.to_thread(self._artifacts.label, request.label)
         if found is None:
-            raise NotFound(f"there is no label {request.label}")
+            raise NotFound(f"there is no label {request.label}; set it first")
         return artifacts_pb2.GetLabelResponse(digest=found.digest, version=found.version)
 
     async def SetLabel(  # noqa: N802
