@@ -43,8 +43,9 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything the recipe says, in hex."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        """SHA-256, in hex, of everything that decides the weights."""
+        decisive = {name: value for name, value in self.to_json().items() if name not in ("name", "about")}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 _LLAMA = {
@@ -123,14 +124,14 @@ RECIPES: dict[str, Recipe] = {
             "Qwen3-MoE: 16 experts, top-2, no balancing loss; the demo's model",
             "qwen3_moe",
             {**_QWEN3_MOE, "router_aux_loss_coef": 0.0},
-            steps=2400,
+            steps=2200,
         ),
         Recipe(
             "qwen3-moe-tiny-aux",
             "the same with a load-balancing loss of 0.02",
             "qwen3_moe",
             {**_QWEN3_MOE, "router_aux_loss_coef": 0.02},
-            steps=2400,
+            steps=2200,
             auxiliary_loss=0.02,
         ),
         Recipe(
@@ -138,7 +139,7 @@ RECIPES: dict[str, Recipe] = {
             "DeepSeek-V3: one dense layer, then 16 routed experts, top-2 by sigmoid, and one shared expert",
             "deepseek_v3",
             _DEEPSEEK_MOE,
-            steps=2400,
+            steps=2200,
         ),
         Recipe(
             "switch-tiny",

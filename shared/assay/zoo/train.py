@@ -140,6 +140,11 @@ def _optimise(
     start = RunState(0, 0.0) if checkpoint_dir is None else load_state(checkpoint_dir, run, model, optimizer)
     began = saved = time.monotonic()
     step, mean_loss = start.step, math.nan
+
+    def save() -> None:
+        if checkpoint_dir is not None:
+            save_state(checkpoint_dir, run, RunState(step, start.seconds + time.monotonic() - began), model, optimizer)
+
     try:
         while step < recipe.steps:
             cancel.check()
@@ -148,14 +153,13 @@ def _optimise(
             mean_loss = loss if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * loss
             if step % _PROGRESS_STEPS == 0 or step == recipe.steps:
                 progress(step, recipe.steps, "steps", loss_nats=mean_loss)
-            if checkpoint_dir is not None and time.monotonic() - saved >= CHECKPOINT_EVERY_S:
+            if time.monotonic() - saved >= CHECKPOINT_EVERY_S:
+                save()
                 saved = time.monotonic()
-                save_state(checkpoint_dir, run, RunState(step, start.seconds + saved - began), model, optimizer)
     except AssayError:
-        if checkpoint_dir is not None:
-            spent = start.seconds + time.monotonic() - began
-            save_state(checkpoint_dir, run, RunState(step, spent), model, optimizer)
+        save()
         raise
+    save()  # measuring may still be interrupted
     return RunState(step, start.seconds + time.monotonic() - began)
 
 

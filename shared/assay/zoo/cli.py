@@ -1,0 +1,102 @@
+"""`assay zoo`: the models that can be trained here, and training them into the artifact store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+
+from assay.cancel import CancelToken
+from assay.config import Config
+from assay.errors import InvalidInput
+from assay.zoo.recipes import RECIPES
+from assay.zoo.recipes import recipe as recipe_of
+from assay.zoo.store import ensure_model, ensure_text, find_model
+
+
+@click.group()
+def zoo() -> None:
+    """Small real models, trained here from local text and kept in the store that ASSAY_STORE names."""
+
+
+@zoo.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_recipes(as_json: bool) -> None:
+    """The recipes."""
+    if as_json:
+        click.echo(json.dumps({"recipes": [recipe.to_json() for recipe in RECIPES.values()]}, indent=1))
+        return
+    width = max(map(len, RECIPES))
+    for recipe in RECIPES.values():
+        click.echo(f"{recipe.name:{width}}  {recipe.about}")
+
+
+@zoo.command()
+@click.argument("recipe")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option(
+    "--text",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of .py, .txt, .md or .rst files; by default the interpreter's standard library.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Also copy the model's directory there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def train(recipe: str, seed: int, text: Path | None, out: Path | None, as_json: bool) -> None:
+    """Trains RECIPE, or finds it where it was trained before. Interrupted, it goes on where it stopped."""
+    # Progress of remote operations comes with it, and so does grpc.
+    from assay.cli.progress import meter
+
+    chosen = recipe_of(recipe)
+    if out is not None and out.exists():
+        raise InvalidInput("out", f"{out} exists already; give a new directory")
+    artifacts = Config.from_environment().open_artifacts()
+    source = ensure_text(artifacts, text)
+    cached = find_model(artifacts, chosen, seed=seed, text=source) is not None
+    with _cancelled_by_interrupt() as cancel, meter(f"{recipe} (seed {seed})") as progress:
+        digest = ensure_model(
+            artifacts,
+            chosen,
+            seed=seed,
+            cancel=cancel,
+            progress=progress,
+            text=source,
+            checkpoints=Path(platformdirs.user_state_dir("assay")) / "training",
+        )
+    parameters = artifacts.manifest(digest).parameters
+    if out is not None:
+        shutil.copytree(artifacts.path(digest), out, copy_function=shutil.copyfile)
+    if as_json:
+        document = {"model": digest, "text": source, "cached": cached, "parameters": parameters}
+        click.echo(json.dumps(document, indent=1))
+    else:
+        _print_human(digest, cached, parameters)
+
+
+def _print_human(digest: str, cached: bool, parameters: Mapping[str, Any]) -> None:
+    held_out = parameters["held_out"]
+    click.echo(f"model       {digest}{'  (trained earlier)' if cached else ''}")
+    click.echo(f"perplexity  {held_out['perplexity']:.1f} per token on {held_out['tokens']} tokens of the test split")
+    click.echo(f"            {held_out['unigram_perplexity']:.1f} from token frequencies alone")
+    click.echo(f"            {held_out['byte_perplexity']:.2f} per byte ({held_out['nats_per_byte']:.3f} nats)")
+
+
+@contextmanager
+def _cancelled_by_interrupt() -> Iterator[CancelToken]:
+    """A token that Ctrl-C cancels, so that training stops between two steps and keeps its state."""
+    cancel = CancelToken()
+    if threading.current_thread() is not threading.main_thread():
+        yield cancel
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: cancel.cancel())
+    try:
+        yield cancel
+    finally:
+        signal.signal(signal.SIGINT, before)
