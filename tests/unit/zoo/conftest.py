@@ -34,14 +34,5 @@ def micro() -> Recipe:
     """The demo's architecture with 4 experts, trained for a few seconds."""
     tiny = RECIPES["qwen3-moe-tiny"]
     config = {**tiny.config, "hidden_size": 32, "moe_intermediate_size": 32, "num_experts": 4, "head_dim": 8}
-    return replace(
-        tiny,
-        name="micro",
-        config=config,
-        steps=60,
-        batch=16,
-        sequence_length=64,
-        warmup_steps=5,
-        learning_rate=1e-2,
-        vocabulary=512,
-    )
+    training = {"steps": 160, "batch": 16, "sequence_length": 64, "warmup_steps": 10, "learning_rate": 6e-3}
+    return replace(tiny, name="micro", config=config, vocabulary=512, **training)
