@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from assay.artifacts.objects import ObjectInfo, ObjectStore
+from assay.artifacts.objects import ObjectStore
 from assay.errors import Aborted, AssayError, FailedPrecondition, NotFound, Unavailable
 
 INTENTS = "intents/"
@@ -42,19 +42,19 @@ class Intent:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
-        self._sweep_seen = _running_sweep(objects) is not None
+        self._sweep_seen = _running_sweep(objects)
 
     def settled(self, relied_on_existing: bool) -> bool:
         """True where what was just looked up is there to stay; False after waiting for a sweep: look again."""
-        if not (self._sweep_seen and relied_on_existing):
+        if self._sweep_seen is None or not relied_on_existing:
             return True
         give_up = time.monotonic() + PATIENCE_S
-        while _running_sweep(self._objects) is not None:
+        # Later sweeps see the intent, which has been stored all the while: only this one must end.
+        while _running_sweep(self._objects) == self._sweep_seen:
             if time.monotonic() > give_up:
                 raise Unavailable("garbage is being collected; try again in a minute", retry_after_s=30)
             time.sleep(0.2)
-        # The next sweep will see the intent, which has been stored all the while.
-        self._sweep_seen = False
+        self._sweep_seen = None
         return False
 
 
@@ -93,30 +93,34 @@ class Sweep:
         self._objects = objects
         self._version = version
         self._id = sweep_id
-        self._beat_s = time.time()
+        self._beat_s = time.monotonic()
 
     def now_unix_s(self) -> float:
         """The time by the store's own clock, to which the objects' times belong."""
-        info = self._objects.head(STATE)
-        return time.time() if info is None else info.modified_unix_s
+        # Listed like the objects it is compared with: S3 rounds the time that `head` gives to whole seconds.
+        return next((info.modified_unix_s for info in self._objects.list(STATE)), time.time())
 
     def keep_alive(self) -> None:
         """To be called before each object is looked at or deleted.
 
         Aborted where this sweep paused so long that writers gave it up.
         """
-        if time.time() - self._beat_s > HEARTBEAT_S:
+        silent_s = time.monotonic() - self._beat_s
+        if silent_s > SWEEP_LIFETIME_S / 2:
+            raise Aborted("the garbage collection was held up for too long; run it again")
+        if silent_s > HEARTBEAT_S:
             self._write(self._id)
-            self._beat_s = time.time()
 
     def end(self) -> None:
         self._write(None)
 
     def _write(self, sweep_id: str | None) -> None:
+        begun_s = time.monotonic()
         version = self._objects.compare_and_swap(STATE, _state(sweep_id), self._version)
         if version is None:
             raise Aborted("another garbage collection took over; run it again")
         self._version = version
+        self._beat_s = begun_s
 
 
 @contextmanager
@@ -142,7 +146,8 @@ def _state(sweep_id: str | None) -> bytes:
     return json.dumps({"revision": uuid.uuid4().hex, "sweep": sweep_id}).encode()
 
 
-def _running_sweep(objects: ObjectStore) -> ObjectInfo | None:
+def _running_sweep(objects: ObjectStore) -> str | None:
+    """The id of the sweep that gives signs of life."""
     info = objects.head(STATE)
     if info is None:
         return None
@@ -150,6 +155,5 @@ def _running_sweep(objects: ObjectStore) -> ObjectInfo | None:
         document = json.loads(objects.get(STATE))
     except NotFound:
         return None
-    if document["sweep"] is None or time.time() - info.modified_unix_s > SWEEP_LIFETIME_S:
-        return None
-    return info
+    sweep_id: str | None = document["sweep"]
+    return sweep_id if time.time() - info.modified_unix_s <= SWEEP_LIFETIME_S else None

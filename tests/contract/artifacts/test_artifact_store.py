@@ -112,14 +112,13 @@ def test_members_that_lead_out_of_the_tree_are_refused(
 def test_links_pipes_and_absent_files_are_refused(artifacts: ArtifactStore, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
-    for number, make in enumerate(
-        (
-            lambda member: member.symlink_to(secret),
-            lambda member: member.symlink_to(tmp_path),
-            lambda member: member.symlink_to("dangling"),
-            os.mkfifo,
-        )
-    ):
+    makers: list[Callable[[Path], None]] = [
+        lambda member: member.symlink_to(secret),
+        lambda member: member.symlink_to(tmp_path),
+        lambda member: member.symlink_to("dangling"),
+        os.mkfifo,
+    ]
+    for number, make in enumerate(makers):
         tree = tmp_path / f"tree{number}"
         tree.mkdir()
         make(tree / "member")

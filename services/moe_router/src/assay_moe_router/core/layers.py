@@ -1,0 +1,108 @@
+"""What a mixture-of-experts model is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from assay_moe_router.core.sites import Site, find_sites
+
+
+@dataclass(frozen=True)
+class MoeLayer:
+    """One layer of routed experts.
+
+    experts: m in the paper. top_k: k. capacity: tokens an expert takes at most per sequence (Switch), 0 for no
+    limit. layout: "fused" (3-D parameters) or "modules"; the flags say how the fused parameters are stored.
+    """
+
+    layer: int
+    experts: int
+    top_k: int
+    shared_experts: int
+    bytes_per_expert: int
+    dtype: str
+    capacity: int
+    layout: str
+    transposed: bool
+    interleaved: bool
+    biased: bool
+
+
+@dataclass(frozen=True)
+class ModelLayout:
+    """bytes: of all tensors as they are stored, tied ones once; expert_parameters: of routed experts alone."""
+
+    model_class: str
+    model_type: str
+    layers: tuple[MoeLayer, ...]
+    dense_layers: tuple[int, ...]
+    parameters: int
+    expert_parameters: int
+    bytes: int
+
+    def layer(self, index: int) -> MoeLayer:
+        return next(layer for layer in self.layers if layer.layer == index)
+
+    @property
+    def expert_bytes(self) -> int:
+        """Bytes of all routed experts."""
+        return sum(layer.experts * layer.bytes_per_expert for layer in self.layers)
+
+
+def describe(model: PreTrainedModel) -> ModelLayout:
+    """Reads the layout off the modules. Call it on the model in its stored type. Raises Unimplemented."""
+    sites = find_sites(model)
+    tensors = unique_tensors(model)
+    layers = tuple(_layer(model, site) for site in sites)
+    config = model.config.get_text_config()
+    blocks = int(getattr(config, "num_hidden_layers", 0) or 0)
+    if model.config.is_encoder_decoder:
+        blocks = int(config.num_layers) + int(config.num_decoder_layers)
+    routed = {site.layer for site in sites}
+    return ModelLayout(
+        model_class=type(model).__name__,
+        model_type=str(model.config.model_type),
+        layers=layers,
+        dense_layers=tuple(index for index in range(blocks) if index not in routed),
+        parameters=sum(value.numel() for value in tensors.values()),
+        expert_parameters=sum(
+            value.numel() for site in sites for e in range(site.experts) for value in site.weights(e).values()
+        ),
+        bytes=sum(value.numel() * value.element_size() for value in tensors.values()),
+    )
+
+
+def unique_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; of tied ones the first."""
+    seen: set[tuple[int, int, tuple[int, ...]]] = set()
+    unique = {}
+    for name, value in model.state_dict().items():
+        place = (value.data_ptr(), value.storage_offset(), tuple(value.shape))
+        if place not in seen or value.numel() == 0:
+            seen.add(place)
+            unique[name] = value
+    return unique
+
+
+def _layer(model: PreTrainedModel, site: Site) -> MoeLayer:
+    weights = site.weights(0)
+    module, config = site.module, model.config.get_text_config()
+    block = model.get_submodule(site.path.rpartition(".")[0])
+    shared = any(hasattr(block, name) for name in ("shared_experts", "shared_expert", "shared_mlp"))
+    count = getattr(config, "n_shared_experts", None) or 1
+    return MoeLayer(
+        layer=site.layer,
+        experts=site.experts,
+        top_k=site.top_k,
+        shared_experts=int(count) if shared else 0,
+        bytes_per_expert=sum(value.numel() * value.element_size() for value in weights.values()),
+        dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
+        capacity=int(config.expert_capacity) if site.switch else 0,
+        layout="modules" if site.switch else "fused",
+        transposed=site.transposed,
+        interleaved=not getattr(module, "is_concatenated", True),
+        biased=bool(getattr(module, "has_bias", False)),
+    )
