@@ -55,7 +55,7 @@ setup: .venv/.ready ## everything installed into .venv (done by the others when 
 	for info in .venv/lib/python*/site-packages/*.dist-info; do
 		[ -e "$$info/RECORD" ] || rm -rf "$$info"
 	done
-	pip() { $(BIN)/python -m pip --quiet "$$@"; }
+	pip() { $(BIN)/python -m pip -qq "$$@"; }
 	echo "installing PyTorch"
 	pip install $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") "$$(grep '^torch==' constraints.txt)"
 	echo "installing assay and what it stands on"
@@ -132,7 +132,7 @@ lint: setup .venv-lint/.ready ## style, types, import contracts, protos
 
 .venv-lint/.ready: constraints-lint.txt
 	@"$(PYTHON)" -m venv .venv-lint
-	$(LINT)/python -m pip install --quiet -r constraints-lint.txt
+	$(LINT)/python -m pip install -qq -r constraints-lint.txt
 	touch $@
 
 $(BUF):

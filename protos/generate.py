@@ -72,7 +72,8 @@ def main() -> None:
             target = STUBS / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(fresh / path, target)
-            (target.parent / "__init__.py").touch()  # a folder without one can vanish from a wheel
+            for folder in (target.parent, target.parent.parent):  # one without __init__ can vanish from a wheel
+                (folder / "__init__.py").touch()
 
 
 if __name__ == "__main__":
