@@ -27,8 +27,8 @@ class Label(Protocol):
     def version(self) -> str: ...
 
 
-class Artifacts(Protocol):
-    """The part of `assay.artifacts.store.ArtifactStore` that the zoo needs."""
+class TakesArtifacts(Protocol):
+    """The part of an artifact store, here or remote, that a text needs."""
 
     def put(
         self,
@@ -39,12 +39,17 @@ class Artifacts(Protocol):
         parameters: Mapping[str, Any] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> str: ...
+
+
+class Artifacts(TakesArtifacts, Protocol):
+    """The part of `assay.artifacts.store.ArtifactStore` that the zoo needs."""
+
     def label(self, name: str) -> Label | None: ...
     def set_label(self, name: str, digest: str, expected_version: str | None) -> str: ...
     def path(self, reference: str) -> Path: ...
 
 
-def ensure_text(artifacts: Artifacts, source: Path | None = None) -> str:
+def ensure_text(artifacts: TakesArtifacts, source: Path | None = None) -> str:
     """Digest of the text artifact of `source` (None: the standard library); the same text gives the same digest."""
     with tempfile.TemporaryDirectory(prefix="assay-text-") as folder:
         build_text(Path(folder), source=source)
