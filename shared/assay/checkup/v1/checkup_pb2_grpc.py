@@ -35,6 +35,11 @@ class CheckupServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.ListServices = channel.unary_unary(
+                '/assay.checkup.v1.CheckupService/ListServices',
+                request_serializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesRequest.SerializeToString,
+                response_deserializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesResponse.FromString,
+                _registered_method=True)
         self.Examine = channel.unary_unary(
                 '/assay.checkup.v1.CheckupService/Examine',
                 request_serializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ExamineRequest.SerializeToString,
@@ -45,6 +50,13 @@ class CheckupServiceStub:
 class CheckupServiceServicer:
     """Served by every front for its own service.
     """
+
+    def ListServices(self, request, context):
+        """Which services this server answers for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Examine(self, request, context):
         """Examines a model as far as the service's question applies to it. The operation's response is an
@@ -57,6 +69,11 @@ class CheckupServiceServicer:
 
 def add_CheckupServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'ListServices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServices,
+                    request_deserializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesRequest.FromString,
+                    response_serializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesResponse.SerializeToString,
+            ),
             'Examine': grpc.unary_unary_rpc_method_handler(
                     servicer.Examine,
                     request_deserializer=assay_dot_checkup_dot_v1_dot_checkup__pb2.ExamineRequest.FromString,
@@ -73,6 +90,33 @@ def add_CheckupServiceServicer_to_server(servicer, server):
 class CheckupService:
     """Served by every front for its own service.
     """
+
+    @staticmethod
+    def ListServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assay.checkup.v1.CheckupService/ListServices',
+            assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesRequest.SerializeToString,
+            assay_dot_checkup_dot_v1_dot_checkup__pb2.ListServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Examine(request,
