@@ -158,15 +158,25 @@ def test_a_collection_between_a_writers_look_and_its_manifest_takes_nothing_it_r
 
 def test_a_writer_that_comes_in_the_midst_of_a_collection_waits_and_looks_again(artifacts: ArtifactStore) -> None:
     artifacts.put("text", {"a": b"old"})
+    listed = threading.Event()
+
+    def hold_the_manifest(method: str, key: str) -> None:
+        # A manifest that is stored before the collector lists them is fresh, and its blob is rightly spared.
+        if method == "put_if_absent" and key.startswith("artifacts/"):
+            assert listed.wait(timeout=30)
+
+    writer = ArtifactStore(Interrupted(artifacts.objects, hold_the_manifest), cache_dir=artifacts._cache.root)
     with ThreadPoolExecutor(1) as pool:
         written = []
 
         def begin_writing(method: str, key: str) -> None:
             # The collector has read the intents by now and will delete the old blob.
             if (method, key) == ("list", "artifacts/"):
-                written.append(pool.submit(artifacts.put, "report", {"a": b"old"}))
+                written.append(pool.submit(writer.put, "report", {"a": b"old"}))
                 while not list(artifacts.objects.list("intents/")):
                     time.sleep(0.01)
+            if (method, key) == ("list", "labels/"):
+                listed.set()
 
         collector = ArtifactStore(Interrupted(artifacts.objects, begin_writing), cache_dir=artifacts._cache.root)
         assert collector.collect_garbage(grace_s=0).blobs_removed == 1
