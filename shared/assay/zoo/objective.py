@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay.models.predict import predict, token_nats
 from assay.zoo.recipes import Recipe
-from assay.zoo.tokenizer import PAD_ID
 
 
 def window_length(recipe: Recipe) -> int:
@@ -19,23 +18,11 @@ def window_length(recipe: Recipe) -> int:
 def losses(recipe: Recipe, model: nn.Module, windows: Tensor, *, balance: bool) -> tuple[Tensor, Tensor | None]:
     """Cross-entropy of every predicted token, and the routers' balancing loss where `balance` asks for it.
 
-    windows: [B, window_length] int64. Returns ([B, predicted] float32 nats, scalar or None). A causal model
-    predicts each next token; an encoder-decoder reads the first half and predicts the second (prefix language
-    modelling), its decoder starting from the padding mark as in T5.
+    windows: [B, window_length] int64; what of them is predicted says `assay.models.predict`. Returns
+    ([B, predicted] float32 nats, scalar or None).
     """
-    if recipe.encoder_decoder:
-        half = windows.shape[1] // 2
-        source, targets = windows[:, :half], windows[:, half:]
-        decoder_inputs = F.pad(targets[:, :-1], (1, 0), value=PAD_ID)
-        output = model(
-            input_ids=source, decoder_input_ids=decoder_inputs, output_router_logits=balance, use_cache=False
-        )
-    else:
-        targets = windows[:, 1:]
-        extra = {"output_router_logits": True} if balance else {}
-        output = model(input_ids=windows[:, :-1], use_cache=False, **extra)
-    logits = output.logits.float()
-    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+    output, targets = predict(model, windows, **({"output_router_logits": True} if balance else {}))
+    nats = token_nats(output.logits, targets)
     return nats, _balance_loss(recipe, output) if balance else None
 
 

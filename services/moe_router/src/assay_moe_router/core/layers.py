@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -16,6 +18,8 @@ class MoeLayer:
 
     experts: m in the paper. top_k: k. capacity: tokens an expert takes at most per sequence (Switch), 0 for no
     limit. layout: "fused" (3-D parameters) or "modules"; the flags say how the fused parameters are stored.
+    matrix_names, matrices: an expert's matrices as (rows, columns), rows being outputs however they are stored;
+    vector_values: values of its biases and norms.
     """
 
     layer: int
@@ -29,6 +33,9 @@ class MoeLayer:
     transposed: bool
     interleaved: bool
     biased: bool
+    matrix_names: tuple[str, ...]
+    matrices: tuple[tuple[int, int], ...]
+    vector_values: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,24 @@ class ModelLayout:
 
     def layer(self, index: int) -> MoeLayer:
         return next(layer for layer in self.layers if layer.layer == index)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> ModelLayout:
+        """What `to_json` gave; KeyError or TypeError where it is something else."""
+        layers = tuple(
+            MoeLayer(
+                **{
+                    **layer,
+                    "matrix_names": tuple(layer["matrix_names"]),
+                    "matrices": tuple((int(rows), int(columns)) for rows, columns in layer["matrices"]),
+                }
+            )
+            for layer in document["layers"]
+        )
+        return cls(**{**document, "layers": layers, "dense_layers": tuple(document["dense_layers"])})
 
     @property
     def expert_bytes(self) -> int:
@@ -105,4 +130,12 @@ def _layer(model: PreTrainedModel, site: Site) -> MoeLayer:
         transposed=site.transposed,
         interleaved=not getattr(module, "is_concatenated", True),
         biased=bool(getattr(module, "has_bias", False)),
+        matrix_names=site.matrices(),
+        matrices=tuple(_shape(weights[name], site.transposed) for name in site.matrices()),
+        vector_values=sum(value.numel() for value in weights.values() if value.ndim != 2),
     )
+
+
+def _shape(matrix: Tensor, transposed: bool) -> tuple[int, int]:
+    rows, columns = matrix.shape
+    return (columns, rows) if transposed else (rows, columns)

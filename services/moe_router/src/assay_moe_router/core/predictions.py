@@ -1,0 +1,67 @@
+"""How well a model predicts each sequence of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from assay.cancel import CancelToken
+from assay.models.predict import predict, token_nats
+from assay.progress import Progress
+from assay_moe_router.core.statistics import Floats
+from assay_moe_router.core.text_batches import Windows
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Sums over the predicted tokens of each sequence, both [S] float64: nats, and tokens predicted first."""
+
+    nats: Floats
+    correct: Floats
+    tokens: int
+
+    @property
+    def loss(self) -> Floats:
+        """Mean nats per token of each sequence."""
+        return self.nats / self.tokens
+
+    @property
+    def accuracy(self) -> Floats:
+        return self.correct / self.tokens
+
+
+@torch.inference_mode()
+def predictions(
+    model: PreTrainedModel,
+    windows: Windows,
+    batch: int,
+    *,
+    cancel: CancelToken,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Prediction:
+    """How well the model predicts each sequence. progress: told the sequences of each batch."""
+    nats, correct, tokens = [], [], 0
+    for ids in windows.batches(batch):
+        cancel.check()
+        output, targets = predict(model, ids)
+        each = token_nats(output.logits, targets)
+        nats.append(each.double().sum(dim=1))
+        correct.append((output.logits.argmax(dim=-1) == targets).double().sum(dim=1))
+        tokens = targets.shape[1]
+        progress(len(ids))
+    return Prediction(torch.cat(nats).numpy(), torch.cat(correct).numpy(), tokens)
+
+
+def counted(total: int, progress: Progress) -> Callable[[int], None]:
+    """Turns sequences done by batch into progress towards `total`."""
+    done = 0
+
+    def advance(sequences: int) -> None:
+        nonlocal done
+        done += sequences
+        progress(done, total, "sequences")
+
+    return advance
