@@ -11,19 +11,29 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from assay.cancel import CancelToken
 from assay.engine.engine import StepCall, StepProgress
 from assay.engine.step import Resources, Step, StepContext, StepFunction, StepTable
-from assay.errors import AssayError, DeadlineExceeded, FailedPrecondition, Internal, Unimplemented
+from assay.errors import (
+    AssayError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    Unimplemented,
+)
 from assay.telemetry import span
+
+EventT = TypeVar("EventT")
 
 log = logging.getLogger(__name__)
 
 REPLIES_IN_FLIGHT = 16  # a streaming step that is read slowly waits here instead of filling memory
+MESSAGE_BYTES = 4 * 2**20  # the same in every placement, so that what works embedded works elsewhere
 PROGRESS_INTERVAL_S = 0.1  # the first, the last and one each interval; a tight loop may report every token
 
 
@@ -52,6 +62,16 @@ def as_assay_error(error: BaseException) -> AssayError:
         reason="UNEXPECTED",
         metadata={"error_id": error_id},
     )
+
+
+def check_size(message: Message) -> None:
+    """Raises ResourceExhausted for a request or reply that is too large for one message."""
+    if (size := message.ByteSize()) > MESSAGE_BYTES:
+        raise ResourceExhausted(
+            f"a step's message has {size:,} bytes, {MESSAGE_BYTES:,} at most; ask for less at once, or hand over "
+            "an artifact",
+            reason="MESSAGE_TOO_LARGE",
+        )
 
 
 class StepHost:
@@ -101,20 +121,18 @@ class StepHost:
             except BaseException as error:  # a worker thread must always answer
                 tell(as_assay_error(error))
 
-        finished = loop.run_in_executor(self._executor, work)
+        working = self._executor.submit(work)
         try:
-            async with asyncio.timeout(cancel.remaining_s()):
-                while (event := await happened.get()) is not None:
-                    if isinstance(event, AssayError):
-                        raise event
-                    yield event
-                    if not isinstance(event, StepProgress):
-                        room.release()
-        except TimeoutError:
-            raise DeadlineExceeded() from None
+            while (event := await _within(cancel, happened)) is not None:
+                if isinstance(event, AssayError):
+                    raise event
+                yield event
+                if not isinstance(event, StepProgress):
+                    room.release()
         finally:
             cancel.cancel()
-            await asyncio.shield(finished)
+            if not working.cancel() and not working.done():  # what never began needs no waiting for
+                await asyncio.shield(asyncio.wrap_future(working))
 
     def _replies(
         self,
@@ -138,7 +156,20 @@ class StepHost:
         result = function(message, context)
         for reply in (result,) if isinstance(result, Message) else result:
             cancel.check()
+            check_size(reply)
             yield reply
+
+
+async def _within(cancel: CancelToken, happened: asyncio.Queue[EventT]) -> EventT:
+    """The next event; DeadlineExceeded where it does not come in time.
+
+    Only the wait is bounded: a timeout around a `yield` would strike in whatever the consumer does meanwhile.
+    """
+    try:
+        async with asyncio.timeout(cancel.remaining_s()):
+            return await happened.get()
+    except TimeoutError:
+        raise DeadlineExceeded() from None
 
 
 def _throttled(tell: Callable[[StepProgress], None]) -> Callable[[StepProgress], None]:
