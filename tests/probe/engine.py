@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import threading
 import time
+import traceback
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,11 @@ from google.protobuf.wrappers_pb2 import DoubleValue, Int64Value, StringValue
 
 from assay.engine.step import StepContext
 from assay.errors import DataLoss, InvalidInput
-from probe import steps
+from probe import compute_cases, steps
+
+MODELS_KEPT = 4
+LOADED: OrderedDict[str, None] = OrderedDict()
+LOADING = threading.Lock()
 
 
 def digest_shard(request: StringValue, context: StepContext) -> StringValue:
@@ -61,6 +68,45 @@ def count_up(request: Int64Value, context: StepContext) -> Iterator[DoubleValue]
         yield DoubleValue(value=number)
 
 
+def blob(request: Int64Value, context: StepContext) -> StringValue:
+    return StringValue(value="x" * request.value)
+
+
+def blobs(request: StringValue, context: StepContext) -> Iterator[StringValue]:
+    file, _, count = request.value.partition("|")
+    for number in range(int(count)):
+        Path(file).write_text(str(number + 1))
+        yield StringValue(value="x" * 2**18)
+
+
+def silent(request: DoubleValue, context: StepContext) -> StringValue:
+    context.cancel.wait(request.value)
+    return StringValue(value=str(os.getpid()))
+
+
+def read_object(request: StringValue, context: StepContext) -> StringValue:
+    return StringValue(value=context.artifacts.objects.get(request.value).decode())
+
+
+def model(request: StringValue, context: StepContext) -> StringValue:
+    with LOADING:
+        found = "hit" if request.value in LOADED else "miss"
+        LOADED[request.value] = None
+        LOADED.move_to_end(request.value)
+        if len(LOADED) > MODELS_KEPT:
+            LOADED.popitem(last=False)
+    return StringValue(value=f"{os.getpid()} {found}")
+
+
+def compute_case(request: StringValue, context: StepContext) -> StringValue:
+    name, _, folder = request.value.partition("|")
+    try:
+        compute_cases.CASES[name](context.compute, Path(folder))
+    except Exception:
+        return StringValue(value=traceback.format_exc())
+    return StringValue()
+
+
 STEPS = {
     steps.DIGEST_SHARD: digest_shard,
     steps.SPIN: spin,
@@ -68,4 +114,10 @@ STEPS = {
     steps.ECHO: echo,
     steps.COUNT_UP: count_up,
     steps.WHERE: where,
+    steps.BLOB: blob,
+    steps.BLOBS: blobs,
+    steps.SILENT: silent,
+    steps.READ_OBJECT: read_object,
+    steps.MODEL: model,
+    steps.COMPUTE_CASE: compute_case,
 }

@@ -64,6 +64,9 @@ class ProbeServicer:
     async def where(self, request: StringValue, context: grpc.aio.ServicerContext) -> StringValue:
         return await self._front.engine.run(steps.WHERE, request, current_call().step_call())
 
+    async def spin_now(self, request: StringValue, context: grpc.aio.ServicerContext) -> StringValue:
+        return await self._front.engine.run(steps.SPIN, request, current_call().step_call())
+
     async def caller(self, request: StringValue, context: grpc.aio.ServicerContext) -> StringValue:
         return StringValue(value=current_call().caller)
 
@@ -111,6 +114,7 @@ def add_to_server(server: grpc.aio.Server, front: Front) -> None:
             "Echo": unary(servicer.echo, StringValue, StringValue),
             "EngineEcho": unary(servicer.engine_echo, StringValue, StringValue),
             "Where": unary(servicer.where, StringValue, StringValue),
+            "SpinNow": unary(servicer.spin_now, StringValue, StringValue),
             "Caller": unary(servicer.caller, StringValue, StringValue),
             "Fail": unary(servicer.fail, StringValue, StringValue),
             "Sleep": unary(servicer.sleep, DoubleValue, StringValue),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -14,7 +19,10 @@ from assay.errors import FailedPrecondition
 @click.argument("services", nargs=-1)
 @click.option("--listen", metavar="HOST:PORT", help="Address to serve on (ASSAY_LISTEN; 127.0.0.1:50051).")
 @click.option(
-    "--engine", default="in-process", show_default=True, help="in-process, or serve://HOST:PORT for Ray Serve."
+    "--engine",
+    default="in-process",
+    show_default=True,
+    help="in-process; ray, for a Ray cluster of its own on this machine; or serve://HOST:PORT for a Ray Serve.",
 )
 def serve(services: tuple[str, ...], listen: str | None, engine: str) -> None:
     """Serves SERVICES (all installed ones by default) until Ctrl-C or SIGTERM.
@@ -36,4 +44,23 @@ def serve(services: tuple[str, ...], listen: str | None, engine: str) -> None:
         click.echo(f"assay is up on {address}  (store {config.store.partition('?')[0]})")
         click.echo(f"try: ASSAY_ENDPOINT={address} assay moe-router describe MODEL")
 
-    run(services, settings, config, engine=engine, on_ready=ready)
+    with _placed(engine, services, config) as where:
+        run(services, settings, config, engine=where, on_ready=ready)
+
+
+@contextlib.contextmanager
+def _placed(engine: str, services: Sequence[str], config: Config) -> Iterator[str]:
+    """Where the steps run; starts and ends a local Ray for "ray"."""
+    if engine != "ray":
+        yield engine
+        return
+    from assay.engine.local_ray import TOKEN, EngineSpec, local_ray
+    from assay.server.service import find_service, installed_services
+
+    chosen = [find_service(name) for name in services or installed_services()]
+    click.echo("starting Ray on this machine; about 20 seconds", err=True)
+    # Until the server takes signals over, one must still end Ray.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    with local_ray([EngineSpec(s.name, s.engine_module) for s in chosen], config.store) as cluster:
+        os.environ[TOKEN] = cluster.token  # for the engines' client in this process
+        yield f"serve://{cluster.address}"

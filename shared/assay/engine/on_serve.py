@@ -8,47 +8,72 @@ tracebacks in status texts, so failures travel in the messages and remote texts 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf import any_pb2
 
 from assay.engine.engine import StepCall, StepProgress
+from assay.engine.host import MESSAGE_BYTES, check_size
 from assay.engine.step import ReplyT, RequestT, Step
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
-from assay.errors import AssayError, DeadlineExceeded, Internal, ResourceExhausted, Unavailable
+from assay.errors import (
+    AssayError,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    Unavailable,
+)
 from assay.status import from_status
 
 GRACE_S = 1.0  # the engine itself answers a passed deadline; the transport gives up a little later
 CHECK_TIMEOUT_S = 5.0
+DESCRIBE_TIMEOUT_S = 10.0
+SILENCE_S = 60.0  # an open step is heard of every few seconds; after this long its engine is gone
+ENVELOPE_BYTES = 64 * 2**10  # what a step's message may grow by on the way
+RETRY_AFTER_S = 2.0
 
 
 class ServeEngine:
-    """Runs steps on the Serve application `application` behind `address` (host:port, no TLS of its own)."""
+    """Runs steps on the Serve application `application` behind `address` (host:port, no TLS of its own).
 
-    def __init__(self, address: str, application: str, *, message_bytes: int = 4 * 2**20) -> None:
-        self._application = application
+    token: what the engine expects of its fronts, by default ASSAY_ENGINE_TOKEN.
+    """
+
+    def __init__(self, address: str, application: str, *, token: str | None = None) -> None:
+        shown = os.environ.get("ASSAY_ENGINE_TOKEN", "") if token is None else token
+        self._metadata = (("application", application), *((("x-assay-engine-token", shown),) if shown else ()))
+        # As the one-field message ListApplicationsResponse spells it.
+        self._listed = b"\x0a" + bytes([len(application)]) + application.encode()
         self._channel = grpc.aio.insecure_channel(
             address,
             options=[
-                ("grpc.max_receive_message_length", message_bytes),
-                ("grpc.max_send_message_length", message_bytes),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES + ENVELOPE_BYTES),
+                ("grpc.max_send_message_length", MESSAGE_BYTES + ENVELOPE_BYTES),
                 ("grpc.max_reconnect_backoff_ms", 2000),
-                ("grpc.keepalive_time_ms", 30_000),
+                # More often than every five minutes, Serve's own gRPC server takes pings on a silent connection
+                # for an attack and cuts every stream on it.
+                ("grpc.keepalive_time_ms", 310_000),
                 ("grpc.enable_retries", 0),
             ],
         )
         self._stub = engine_pb2_grpc.EngineServiceStub(self._channel)
+        self._applications = self._channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")
+        self._answered = False  # since it was last lost
 
     async def run(self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall) -> ReplyT:
         message = engine_pb2.RunStepRequest(call=call.to_proto(step.name), request=_pack(request))
         try:
-            answer = await self._stub.RunStep(message, timeout=_timeout(call), metadata=self._metadata(call))
+            answer = await self._stub.RunStep(message, timeout=_timeout(call), metadata=self._metadata_of(call))
         except grpc.aio.AioRpcError as error:
-            raise _lost(error) from None
+            raise self._lost(error) from None
+        self._answered = True
         if answer.HasField("status"):
             raise from_status(answer.status)
         return _unpack(answer.reply, step)
@@ -57,54 +82,112 @@ class ServeEngine:
         self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall
     ) -> AsyncGenerator[StepProgress | ReplyT, None]:
         message = engine_pb2.StreamStepRequest(call=call.to_proto(step.name), request=_pack(request))
-        stream = self._stub.StreamStep(message, timeout=_timeout(call), metadata=self._metadata(call))
+        stream = self._stub.StreamStep(message, timeout=_timeout(call), metadata=self._metadata_of(call))
         try:
-            async for answer in stream:
-                kind = answer.WhichOneof("event")
-                if kind == "progress":
-                    event = answer.progress
-                    yield StepProgress(event.done, event.total, event.unit, dict(event.figures))
-                elif kind == "reply":
-                    yield _unpack(answer.reply, step)
-                elif kind == "status":
-                    raise from_status(answer.status)
-                elif kind == "done":
-                    return
+            async with aclosing(_unless_silent(stream)) as answers:
+                async for answer in answers:
+                    self._answered = True
+                    kind = answer.WhichOneof("event")
+                    if kind == "progress":
+                        event = answer.progress
+                        yield StepProgress(event.done, event.total, event.unit, dict(event.figures))
+                    elif kind == "reply":
+                        yield _unpack(answer.reply, step)
+                    elif kind == "status":
+                        raise from_status(answer.status)
+                    elif kind == "done":
+                        return
         except grpc.aio.AioRpcError as error:
-            raise _lost(error) from None
+            raise self._lost(error) from None
         finally:
             # Without this a closed generator would leave the step running.
             stream.cancel()
         raise Unavailable("the engine's stream was cut before the step ended; try again", reason="ENGINE_LOST")
 
     async def describe(self) -> engine_pb2.DescribeEngineResponse:
-        try:
-            return await self._stub.DescribeEngine(
-                engine_pb2.DescribeEngineRequest(), timeout=CHECK_TIMEOUT_S * 6, metadata=self._metadata(StepCall())
-            )
-        except grpc.aio.AioRpcError as error:
-            raise _lost(error) from None
+        return await self._describe(DESCRIBE_TIMEOUT_S)
 
     async def check(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CHECK_TIMEOUT_S):
-                await self.describe()
-                return
-        raise Unavailable("the engine does not answer; it may be starting", reason="ENGINE_LOST")
+        """Asks a replica until one has answered; from then on, and until one is lost, only Serve.
+
+        A call to a replica is demand: asked for ever, no engine would ever be scaled to zero.
+        """
+        if not self._answered:
+            await self._describe(CHECK_TIMEOUT_S)
+            return
+        try:
+            known = await self._applications(b"", timeout=CHECK_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise self._lost(error) from None
+        if self._listed not in known:
+            self._answered = False
+            raise Unavailable("the engine is not deployed; it may be starting", reason="ENGINE_LOST")
 
     async def close(self) -> None:
         await self._channel.close()
 
-    def _metadata(self, call: StepCall) -> tuple[tuple[str, str], ...]:
-        metadata: tuple[tuple[str, str], ...] = (("application", self._application),)
+    async def _describe(self, timeout_s: float) -> engine_pb2.DescribeEngineResponse:
+        try:
+            answer: engine_pb2.DescribeEngineResponse = await self._stub.DescribeEngine(
+                engine_pb2.DescribeEngineRequest(), timeout=timeout_s, metadata=self._metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            lost = self._lost(error)
+            if isinstance(lost, DeadlineExceeded):
+                raise Unavailable("the engine does not answer; it may be starting", reason="ENGINE_LOST") from None
+            raise lost from None
+        self._answered = True
+        return answer
+
+    def _metadata_of(self, call: StepCall) -> tuple[tuple[str, str], ...]:
+        metadata = self._metadata
         if call.model_id:
             metadata += (("multiplexed_model_id", call.model_id),)
         if call.traceparent:
             metadata += (("traceparent", call.traceparent),)
         return metadata
 
+    def _lost(self, error: grpc.aio.AioRpcError) -> AssayError:
+        """What a failure of the transport means. Its text is Ray's, and stays here."""
+        code = error.code()
+        if code is grpc.StatusCode.PERMISSION_DENIED:
+            return FailedPrecondition(
+                "the engine refuses this front; give both the same ASSAY_ENGINE_TOKEN", reason="ENGINE_REFUSED"
+            )
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            if "larger than max" in (error.details() or ""):
+                return ResourceExhausted("a message to or from the engine is too large; ask for less at once")
+            return Unavailable(
+                "the engine has too much to do; try again", reason="ENGINE_BUSY", retry_after_s=RETRY_AFTER_S
+            )
+        self._answered = False
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded()
+        return Unavailable(
+            "the engine cannot be reached or was lost during the call; try again",
+            reason="ENGINE_LOST",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+
+async def _unless_silent(stream: Any) -> AsyncGenerator[Any, None]:
+    """The stream's answers; Unavailable where they stop coming. The first may take its time: engines scale up."""
+    limit_s = None
+    answers = aiter(stream)
+    while True:
+        try:
+            async with asyncio.timeout(limit_s):
+                answer = await anext(answers, None)
+        except TimeoutError:
+            raise Unavailable("nothing was heard of the engine; try again", reason="ENGINE_LOST") from None
+        if answer is None:
+            return
+        limit_s = SILENCE_S
+        yield answer
+
 
 def _pack(message: RequestT) -> any_pb2.Any:
+    check_size(message)
     packed = any_pb2.Any()
     packed.Pack(message, deterministic=True)
     return packed
@@ -119,13 +202,3 @@ def _unpack(packed: any_pb2.Any, step: Step[RequestT, ReplyT]) -> ReplyT:
 
 def _timeout(call: StepCall) -> float | None:
     return None if call.deadline_unix_s is None else max(0.0, call.deadline_unix_s - time.time()) + GRACE_S
-
-
-def _lost(error: grpc.aio.AioRpcError) -> AssayError:
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceeded()
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return ResourceExhausted("a message to or from the engine is too large; ask for less at once")
-    return Unavailable(
-        "the engine cannot be reached or was lost during the call; try again", reason="ENGINE_LOST", retry_after_s=2.0
-    )
