@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from assay.errors import DataLoss, InvalidInput, PermissionDenied, Unimplemented
-from assay.models.quiet import quiet
+from assay.models.loading import transformers_loading
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -89,7 +89,7 @@ def load_model(directory: Path, *, dtype: torch.dtype | None = None, device: str
     _read_tensors(directory, _weight_files(directory))
     factory = AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM
     try:
-        with quiet():
+        with transformers_loading():
             loaded: Any = factory.from_pretrained(
                 directory,
                 dtype="auto" if dtype is None else dtype,

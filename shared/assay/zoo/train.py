@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import shutil
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from assay.cancel import CancelToken
 from assay.errors import AssayError, InvalidInput
-from assay.models.quiet import quiet
+from assay.models.loading import transformers_loading
 from assay.progress import Progress
 from assay.zoo.held_out import HeldOut, measure_held_out, unigram_log_probabilities
 from assay.zoo.objective import losses, window_length
@@ -33,7 +32,6 @@ from assay.zoo.tokens import TokenStream, read_tokens, text_fingerprint
 CHECKPOINT_EVERY_S = 20.0
 REPORT_FILE = "training.json"
 _PROGRESS_STEPS = 10
-_GLOBAL_RANDOM = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def new_model(recipe: Recipe, seed: int) -> nn.Module:
     config = AutoConfig.for_model(recipe.architecture, **{**recipe.config, **special})
     factory = AutoModelForSeq2SeqLM if recipe.encoder_decoder else AutoModelForCausalLM
     # transformers initialises from the process-wide generator, which two trainings at once would share.
-    with _GLOBAL_RANDOM, torch.random.fork_rng(devices=[]):
+    with transformers_loading(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: nn.Module = factory.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     return model.train()
@@ -175,7 +173,7 @@ def _step(
     loss: Tensor = nats.mean()
     total = loss if balance is None else loss + recipe.auxiliary_loss * balance
     optimizer.zero_grad(set_to_none=False)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
     return loss.item()
@@ -200,7 +198,7 @@ def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, A
 def _save(model: nn.Module, tokenizer: Any, out_dir: Path) -> None:
     """Writes bfloat16 weights, config and tokenizer; `model` is bfloat16 afterwards."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with transformers_loading():
         model.to(torch.bfloat16).save_pretrained(out_dir)  # type: ignore[operator]
     tokenizer.save_pretrained(out_dir)
 

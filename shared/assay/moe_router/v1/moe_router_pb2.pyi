@@ -207,20 +207,22 @@ class PlanReplicateQuantizeResponse(_message.Message):
     def __init__(self, plan: _Optional[str] = ..., bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerPlan, _Mapping]]] = ...) -> None: ...
 
 class LayerPlan(_message.Message):
-    __slots__ = ("layer", "slot_experts", "slot_bits", "load_imbalance_before", "lis_logical", "lis_slots")
+    __slots__ = ("layer", "slot_experts", "slot_bits", "load_imbalance_before", "lis_logical", "lis_slots", "notes")
     LAYER_FIELD_NUMBER: _ClassVar[int]
     SLOT_EXPERTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_BITS_FIELD_NUMBER: _ClassVar[int]
     LOAD_IMBALANCE_BEFORE_FIELD_NUMBER: _ClassVar[int]
     LIS_LOGICAL_FIELD_NUMBER: _ClassVar[int]
     LIS_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     layer: int
     slot_experts: _containers.RepeatedScalarFieldContainer[int]
     slot_bits: _containers.RepeatedScalarFieldContainer[int]
     load_imbalance_before: float
     lis_logical: float
     lis_slots: float
-    def __init__(self, layer: _Optional[int] = ..., slot_experts: _Optional[_Iterable[int]] = ..., slot_bits: _Optional[_Iterable[int]] = ..., load_imbalance_before: _Optional[float] = ..., lis_logical: _Optional[float] = ..., lis_slots: _Optional[float] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, layer: _Optional[int] = ..., slot_experts: _Optional[_Iterable[int]] = ..., slot_bits: _Optional[_Iterable[int]] = ..., load_imbalance_before: _Optional[float] = ..., lis_logical: _Optional[float] = ..., lis_slots: _Optional[float] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ApplyPlanRequest(_message.Message):
     __slots__ = ("request_id", "plan", "expected_epoch")
@@ -239,18 +241,20 @@ class ApplyPlanResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ApplyPlanResult(_message.Message):
-    __slots__ = ("balanced_model", "epoch", "bytes_before", "bytes_after", "probe_max_abs_difference")
+    __slots__ = ("balanced_model", "epoch", "bytes_before", "bytes_after", "probe_max_abs_difference", "probe_mean_divergence_nats")
     BALANCED_MODEL_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     BYTES_BEFORE_FIELD_NUMBER: _ClassVar[int]
     BYTES_AFTER_FIELD_NUMBER: _ClassVar[int]
     PROBE_MAX_ABS_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    PROBE_MEAN_DIVERGENCE_NATS_FIELD_NUMBER: _ClassVar[int]
     balanced_model: str
     epoch: int
     bytes_before: int
     bytes_after: int
     probe_max_abs_difference: float
-    def __init__(self, balanced_model: _Optional[str] = ..., epoch: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ..., probe_max_abs_difference: _Optional[float] = ...) -> None: ...
+    probe_mean_divergence_nats: float
+    def __init__(self, balanced_model: _Optional[str] = ..., epoch: _Optional[int] = ..., bytes_before: _Optional[int] = ..., bytes_after: _Optional[int] = ..., probe_max_abs_difference: _Optional[float] = ..., probe_mean_divergence_nats: _Optional[float] = ...) -> None: ...
 
 class RevertPlanRequest(_message.Message):
     __slots__ = ("model", "expected_epoch")

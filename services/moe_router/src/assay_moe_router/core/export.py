@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from assay.cancel import CancelToken
 from assay.errors import DataLoss, FailedPrecondition
-from assay.models.quiet import quiet
+from assay.models.loading import transformers_loading
 from assay.progress import Progress, silent
 from assay_moe_router.core.balanced import SlotCounts, balanced
 from assay_moe_router.core.layers import ModelLayout, describe, unique_tensors
@@ -101,7 +101,7 @@ def read_balanced(directory: Path, *, dtype: torch.dtype = torch.float32) -> Bal
         raise DataLoss("the balanced model is damaged or incomplete; apply the plan again") from error
     config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     factory = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    with quiet():
+    with transformers_loading():
         model: PreTrainedModel = factory.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
     routed = {name for site in find_sites(model) for name in site.parameter_names()}
     missing = set(unique_tensors(model)) - set(rest) - routed

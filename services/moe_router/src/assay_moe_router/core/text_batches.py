@@ -26,6 +26,10 @@ class Windows:
     def sequences(self) -> int:
         return int(self.ids.shape[0])
 
+    def part(self, first: int, last: int) -> Windows:
+        """Sequences first to last - 1."""
+        return Windows(self.ids[first:last], self.domains[first:last])
+
     def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[Tensor]:
         chosen = self.ids[start:stop]
         for first in range(0, len(chosen), size):

@@ -1,0 +1,10 @@
+"""Kinds of the artifacts this service reads and writes."""
+
+MODEL = "model"
+TEXT = "text"
+PART = "moe-router-part"
+STATISTICS = "routing-statistics"
+IMPORTANCE = "expert-importance"
+PLAN = "balance-plan"
+BALANCED = "balanced-model"
+EVALUATION = "evaluation"
