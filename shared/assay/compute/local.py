@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, cast
 
 from assay.cancel import CancelToken
 from assay.compute.compute import ItemT, ResultT
+from assay.compute.pool import Pool
 from assay.errors import Unavailable
 from assay.progress import Progress, silent
 
 POLL_S = 0.1
+
+
+@dataclass
+class _Taken(Generic[ItemT]):
+    """An item that is not given back yet, and its result to come; None until it is handed to a worker."""
+
+    item: ItemT
+    future: Future[bytes] | None = None
+
+    def forget_if_lost(self) -> None:
+        future = self.future
+        if future is not None:
+            failed = future.done() and (future.cancelled() or isinstance(future.exception(), BrokenProcessPool))
+            self.future = None if failed or not future.done() else future
 
 
 class LocalCompute:
@@ -39,22 +55,19 @@ class LocalCompute:
         waiting = iter(items)
         total = len(items) if isinstance(items, Sized) else 0
         room = max_in_flight or 2 * self.workers
-        in_flight: deque[tuple[ItemT, Future[ResultT]]] = deque()
-        pool = _Pool(self.workers)
+        in_flight: deque[_Taken[ItemT]] = deque()
+        pool = Pool(self.workers)
         done, deaths = 0, 0
         try:
             while True:
                 cancel.check()
-                while len(in_flight) < room:
-                    try:
-                        item = next(waiting)
-                    except StopIteration:
-                        break
-                    in_flight.append((item, pool.submit(function, item)))
+                in_flight.extend(map(_Taken, islice(waiting, room - len(in_flight))))
                 if not in_flight:
                     return
                 try:
-                    result = _wait(in_flight[0][1], cancel)
+                    for taken in in_flight:
+                        taken.future = taken.future or pool.submit(function, taken.item)
+                    result = _wait(cast("Future[bytes]", in_flight[0].future), cancel)
                 except BrokenProcessPool:
                     deaths += 1
                     if deaths > retries:
@@ -64,46 +77,19 @@ class LocalCompute:
                             reason="WORKERS_DIED",
                         ) from None
                     pool.end()
-                    pool = _Pool(self.workers)
-                    in_flight = deque((item, _again(pool, function, item, future)) for item, future in in_flight)
+                    pool = Pool(self.workers)
+                    for taken in in_flight:
+                        taken.forget_if_lost()
                     continue
                 in_flight.popleft()
                 done, deaths = done + 1, 0
                 progress(done, total, unit)
-                yield result
+                yield cast("ResultT", pickle.loads(result))
         finally:
             pool.end()
 
 
-class _Pool:
-    """Processes that die with this pool, or with this process, whatever they are computing."""
-
-    def __init__(self, workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        receiver, self._lifeline = context.Pipe(duplex=False)
-        self._receiver = receiver
-        self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_die_with_parent, initargs=(receiver,)
-        )
-
-    def submit(self, function: Callable[[ItemT], ResultT], item: ItemT) -> Future[ResultT]:
-        return self._executor.submit(function, item)
-
-    def end(self) -> None:
-        self._lifeline.close()
-        self._receiver.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _die_with_parent(lifeline: Connection) -> None:
-    def watch() -> None:
-        lifeline.poll(None)  # becomes readable when the other end closes, which a death of its owner also does
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _wait(future: Future[ResultT], cancel: CancelToken) -> ResultT:
+def _wait(future: Future[bytes], cancel: CancelToken) -> bytes:
     while True:
         try:
             return future.result(timeout=POLL_S)
@@ -111,10 +97,3 @@ def _wait(future: Future[ResultT], cancel: CancelToken) -> ResultT:
             if future.done():
                 raise
             cancel.check()
-
-
-def _again(pool: _Pool, function: Callable[[ItemT], ResultT], item: ItemT, future: Future[ResultT]) -> Future[ResultT]:
-    """The future itself where it succeeded, or failed by its own fault; else a new one."""
-    if future.done() and not future.cancelled() and not isinstance(future.exception(), BrokenProcessPool):
-        return future
-    return pool.submit(function, item)
