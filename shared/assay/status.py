@@ -8,19 +8,29 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from assay.errors import AssayError, FieldViolation, from_code
 
 DOMAIN = "assay"
+# A status travels in headers, which gRPC cuts at 8 KiB: percent-encoded the message, in base64 the details.
+MESSAGE_BYTES = 1200
+VIOLATIONS_BYTES = 1200
 
 
 def to_status(error: AssayError) -> status_pb2.Status:
-    """`error` with its reason (ErrorInfo), fields at fault (BadRequest) and when to retry (RetryInfo)."""
-    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=error.message)
+    """`error` with its reason (ErrorInfo), fields at fault (BadRequest) and when to retry (RetryInfo).
+
+    What an error quotes of its request may be long; it is cut to what every client can receive.
+    """
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code), message=_cut(error.message, MESSAGE_BYTES))
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     _pack(status, info)
     if error.violations:
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
-        ]
-        _pack(status, error_details_pb2.BadRequest(field_violations=violations))
+        bad, left = error_details_pb2.BadRequest(), VIOLATIONS_BYTES
+        for violation in error.violations:
+            if left <= 0:
+                break
+            shown = bad.field_violations.add(
+                field=_cut(violation.field, left), description=_cut(violation.description, left)
+            )
+            left -= shown.ByteSize()
+        _pack(status, bad)
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_s * 1e9))
@@ -44,6 +54,11 @@ def from_status(status: status_pb2.Status) -> AssayError:
     return from_code(
         code, status.message, reason=reason, violations=violations, retry_after_s=retry_after_s, metadata=metadata
     )
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    data = text.encode(errors="replace")  # protobuf takes no lone surrogates
+    return data.decode() if len(data) <= limit_bytes else data[:limit_bytes].decode(errors="ignore") + " ..."
 
 
 def _pack(status: status_pb2.Status, detail: object) -> None:

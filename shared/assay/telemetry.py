@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,20 +10,29 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
 _propagator = TraceContextTextMapPropagator()
 tracer = trace.get_tracer("assay")
 
 
 def current_traceparent() -> str:
     """The `traceparent` header of the current span; empty where nothing is traced."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return carrier.get("traceparent", "")
+    context = trace.get_current_span().get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}" if context.is_valid else ""
 
 
 def context_of(traceparent: str) -> Context | None:
     """The context a `traceparent` header stands for; None where it is empty."""
-    return _propagator.extract({"traceparent": traceparent}) if traceparent else None
+    if not traceparent:
+        return None
+    parsed = TRACEPARENT.fullmatch(traceparent)
+    if parsed is None:
+        # A later version of the header, or nonsense.
+        return _propagator.extract({"traceparent": traceparent})
+    trace_id, span_id, flags = (int(part, 16) for part in parsed.groups())
+    remote = trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags))
+    return trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
 
 
 @contextmanager

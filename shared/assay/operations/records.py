@@ -174,7 +174,12 @@ class OperationRecords:
         for info in list(self.objects.list(prefix)):
             yield info.key.removeprefix(prefix)
 
+    def all_open_ids(self) -> Iterator[str]:
+        """As `open_ids`, of all services, sorted."""
+        yield from sorted(info.key.rpartition("/")[2] for info in self.objects.list("open-operations/"))
+
     def all_ids(self) -> Iterator[str]:
+        """Every operation, sorted."""
         for info in self.objects.list("operations/"):
             if info.key.endswith("/specification"):
                 yield info.key.split("/")[1]
@@ -189,13 +194,24 @@ class OperationRecords:
         except NotFound:
             return None
 
+    def lease_content(self, operation: str) -> Mapping[str, Any] | None:
+        """The lease without its version, for those who only look."""
+        try:
+            return self._read(f"operations/{operation}/lease")[0]
+        except NotFound:
+            return None
+
     def write_lease(self, operation: str, content: Mapping[str, Any], expected: str | None) -> str | None:
         return self.objects.compare_and_swap(f"operations/{operation}/lease", _record(content, b""), expected)
 
     def delete(self, operation: str) -> None:
-        """Forgets a finished operation; its artifacts stay until garbage collection."""
-        for info in list(self.objects.list(f"operations/{operation}/")):
-            self.objects.delete(info.key)
+        """Forgets a finished operation; its artifacts stay until garbage collection.
+
+        The specification goes last: what is cut short can be deleted again, and a result never outlives it.
+        """
+        keys = [info.key for info in self.objects.list(f"operations/{operation}/")]
+        for key in sorted(keys, key=lambda key: (key.endswith("/specification"), key.endswith("/result"))):
+            self.objects.delete(key)
 
     def _read(self, key: str) -> tuple[Mapping[str, Any], bytes]:
         data = self.objects.get(key)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TypeVar
 
 from google.protobuf import any_pb2
 
 from assay.engine.engine import Engine, StepCall, StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
-from assay.errors import FailedPrecondition, Internal, Unavailable
+from assay.errors import Cancelled, FailedPrecondition, Internal, Unavailable
+from assay.operations.patience import patiently, pauses
 from assay.operations.records import OperationRecords, Specification, StepRecord, serialized
 from assay.operations.tracker import Tracker
 
-RETRY_FIRST_S, RETRY_MOST_S, RETRIES = 0.5, 15.0, 60  # about a quarter of an hour of an engine that is away
-
-ResultT = TypeVar("ResultT")
+FINAL = frozenset({"WORKERS_DIED"})  # was tried again where it happened
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +83,13 @@ class DurableRun:
         full_name = self._prefix + name
         operation = self._specification.operation_id
         asked = hashlib.sha256(serialized(request)).hexdigest()
-        record = await self._patiently(lambda: self._records.step(operation, full_name))
+        record = await patiently(lambda: self._records.step(operation, full_name))
         if record is None:
             reply = await self._compute(full_name, step, request, model_id)
             packed = any_pb2.Any()
             packed.Pack(reply, deterministic=True)
             fresh = StepRecord(asked, packed)
-            record = await self._patiently(lambda: self._records.commit_step(operation, full_name, fresh))
+            record = await patiently(lambda: self._records.commit_step(operation, full_name, fresh))
             self._tracker.committed(full_name)
         else:
             self._tracker.replayed()
@@ -114,7 +111,7 @@ class DurableRun:
             traceparent=self._traceparent,
             model_id=model_id,
         )
-        for pause_s in _pauses():
+        for pause_s in pauses():
             try:
                 self._tracker.progress(name, StepProgress(0, 0))
                 async with aclosing(self._engine.stream(step, request, call)) as events:
@@ -123,21 +120,10 @@ class DurableRun:
                             return event
                         self._tracker.progress(name, event)
                 raise Internal(f"step {name} ended without a reply")
-            except Unavailable as error:
+            except (Unavailable, Cancelled) as error:
+                # Cancelled: by an engine that goes away. A caller's cancel ends this task instead.
+                if error.reason in FINAL:
+                    raise
                 log.warning("step %s: %s; again in %.1f s", name, error.message, pause_s)
                 await asyncio.sleep(pause_s)
         raise Unavailable(f"the engine stayed away during step {name}; start the operation again when it is back")
-
-    async def _patiently(self, read: Callable[[], ResultT]) -> ResultT:
-        for pause_s in _pauses():
-            try:
-                return await asyncio.to_thread(read)
-            except Unavailable as error:
-                log.warning("object store: %s; again in %.1f s", error.message, pause_s)
-                await asyncio.sleep(pause_s)
-        raise Unavailable("the object store stayed away; start the operation again when it is back")
-
-
-def _pauses() -> list[float]:
-    """Growing pauses with jitter, so that many runs do not come back at the same moment."""
-    return [min(RETRY_MOST_S, RETRY_FIRST_S * 2**attempt) * random.uniform(0.7, 1.3) for attempt in range(RETRIES)]

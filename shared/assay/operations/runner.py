@@ -18,18 +18,19 @@ from assay.engine.engine import Engine
 from assay.engine.environment import difference
 from assay.engine.host import as_assay_error
 from assay.engine.v1 import engine_pb2
-from assay.errors import AssayError, Cancelled, InvalidInput, ResourceExhausted, Unavailable
+from assay.errors import AssayError, Cancelled, InvalidInput, NotFound, ResourceExhausted, Unavailable
 from assay.operations.job import Job, JobRequestT, JobResultT
+from assay.operations.lease import Lease, is_free
+from assay.operations.patience import patiently
 from assay.operations.records import OperationRecords, Specification, operation_id, serialized
 from assay.operations.run import DurableRun
-from assay.operations.tracker import Tracker, to_json
+from assay.operations.tracker import Tracker
 from assay.status import to_status
 from assay.telemetry import current_traceparent
 
-LEASE_S = 10.0
-RENEW_S = 3.0
 CANCEL_POLL_S = 0.4
 RESUME_INTERVAL_S = 2.0
+COMMIT_ATTEMPTS = 8
 MAX_RUNNING = 32
 MAX_OPEN = 1000
 
@@ -38,11 +39,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Active:
-    """A run in this process."""
+    """A run in this process. working: it holds the lease, so that what it knows is the state of the operation."""
 
     specification: Specification
     tracker: Tracker = field(default_factory=Tracker)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    working: bool = False
+    environment_change: str = ""
     task: asyncio.Task[None] | None = None
 
 
@@ -50,12 +53,13 @@ class Operations:
     """The operations of one service. `start` answers at once; the work goes on in tasks of this process."""
 
     def __init__(self, service: str, jobs: Sequence[Job[Any, Any]], engine: Engine, records: OperationRecords) -> None:
-        self._service = service
+        self.service = service
         self._jobs = {job.method: job for job in jobs}
         self._engine = engine
         self._records = records
         self._owner = uuid.uuid4().hex
         self._active: dict[str, Active] = {}
+        self._open: set[str] = set()
         self._resuming: asyncio.Task[None] | None = None
 
     async def start(
@@ -69,12 +73,13 @@ class Operations:
             uuid.UUID(request_id)
         except ValueError:
             raise InvalidInput("request_id", "is no UUID; make one, for example with uuid.uuid4()") from None
-        if len(self._active) >= MAX_OPEN:
+        operation = operation_id(caller, job.method, request_id)
+        if len(self._open) >= MAX_OPEN and operation not in self._open:
             raise ResourceExhausted(f"{MAX_OPEN} operations are open; wait for some to end", retry_after_s=30.0)
         environment = await self._environment()
         specification = Specification(
-            operation_id=operation_id(caller, job.method, request_id),
-            service=self._service,
+            operation_id=operation,
+            service=self.service,
             method=job.method,
             caller=caller,
             request_id=request_id,
@@ -83,13 +88,28 @@ class Operations:
             request=serialized(request),
         )
         stored = await asyncio.to_thread(self._records.create, specification)
-        if await asyncio.to_thread(self._records.result, stored.operation_id) is None:
+        if await asyncio.to_thread(self._records.result, operation) is None:
+            self._open.add(operation)
             self._run(stored)
-        return operations_pb2.Operation(name=f"operations/{stored.operation_id}")
+        return operations_pb2.Operation(name=f"operations/{operation}")
+
+    def cancel(self, specification: Specification) -> None:
+        """Ends an operation whose cancel is requested: here at once, in another front when that looks."""
+        run = self._active.get(specification.operation_id)
+        if run is not None:
+            run.cancelled.set()
+        else:
+            self._run(specification, at_once=True)
 
     def active(self, operation: str) -> Active | None:
-        """The run in this process, None where the operation is done or runs elsewhere."""
-        return self._active.get(operation)
+        """The run in this process, None where the operation is done, waits, or runs elsewhere."""
+        run = self._active.get(operation)
+        return run if run is not None and run.working else None
+
+    def wake(self) -> None:
+        """Lets everyone who watches a run look again."""
+        for run in self._active.values():
+            run.tracker.wake()
 
     def resume(self) -> None:
         """Takes up unfinished operations, now and whenever a front dies."""
@@ -97,9 +117,9 @@ class Operations:
 
     async def close(self) -> None:
         """Stops without ending any operation: the next front goes on from the last committed step."""
-        tasks = [run.task for run in self._active.values() if run.task is not None]
         if self._resuming is not None:
-            tasks.append(self._resuming)
+            await _end(self._resuming)
+        tasks = [run.task for run in self._active.values() if run.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -107,19 +127,38 @@ class Operations:
     async def _resume_forever(self) -> None:
         while True:
             try:
-                for operation in await asyncio.to_thread(lambda: list(self._records.open_ids(self._service))):
-                    if operation in self._active or len(self._active) >= MAX_RUNNING:
-                        continue
-                    if await asyncio.to_thread(self._records.result, operation) is not None:
-                        await asyncio.to_thread(self._records.close, self._service, operation)
-                    else:
-                        self._run(await asyncio.to_thread(self._records.specification, operation))
+                found = await asyncio.to_thread(lambda: list(self._records.open_ids(self.service)))
+                self._open = {*found, *self._active}
+                for operation in found:
+                    if operation not in self._active:
+                        await self._take_up(operation)
             except AssayError as error:
                 log.warning("looking for unfinished operations: %s", error.message)
+            except Exception:
+                log.exception("looking for unfinished operations")
             await asyncio.sleep(RESUME_INTERVAL_S)
 
-    def _run(self, specification: Specification) -> None:
-        if specification.operation_id in self._active or specification.method not in self._jobs:
+    async def _take_up(self, operation: str) -> None:
+        """Runs the operation, unless another front does or there is no room. A damaged one stops no other."""
+        try:
+            lease = await asyncio.to_thread(self._records.lease_content, operation)
+            if lease is not None and not is_free(lease, self._owner):
+                return
+            if await asyncio.to_thread(self._records.result, operation) is not None:
+                await asyncio.to_thread(self._records.close, self.service, operation)
+            else:
+                self._run(await asyncio.to_thread(self._records.specification, operation))
+        except Unavailable:
+            raise
+        except NotFound:
+            await asyncio.to_thread(self._records.close, self.service, operation)  # deleted
+        except AssayError as error:
+            log.warning("operation %s cannot be taken up: %s", operation, error.message)
+
+    def _run(self, specification: Specification, *, at_once: bool = False) -> None:
+        """Begins, unless it runs here already; with no room left the next look at what is open does."""
+        known = specification.operation_id in self._active or specification.method not in self._jobs
+        if known or (len(self._active) >= MAX_RUNNING and not at_once):
             return
         run = Active(specification)
         self._active[specification.operation_id] = run
@@ -129,36 +168,46 @@ class Operations:
         operation = run.specification.operation_id
         lease = Lease(self._records, operation, self._owner, run.tracker)
         try:
-            if not await lease.acquire():
-                return  # it ended while another front worked on it
-            guards = [asyncio.create_task(lease.keep()), asyncio.create_task(self._watch_cancel(run))]
-            body = asyncio.create_task(self._body(run, traceparent))
-            try:
-                await asyncio.wait([body, *guards], return_when=asyncio.FIRST_COMPLETED)
-                if guards[0].done() and not body.done():
-                    return  # another front took over
-                if not body.done():
-                    await _end(body)
-                    finished = operations_pb2.Operation(done=True, error=to_status(Cancelled()))
-                else:
-                    finished = body.result()
-            finally:
-                for task in (body, *guards):
-                    await _end(task)
-            finished.name = f"operations/{operation}"
-            await self._commit(operation, finished)
-            await lease.release()
+            if await lease.acquire():
+                run.working = True
+                try:
+                    await self._finish(run, lease, traceparent)
+                finally:
+                    await asyncio.shield(lease.release())
         except AssayError as error:
             log.warning("operation %s stops here for now: %s", operation, error.message)
+        except Exception:
+            log.exception("operation %s stops here for now", operation)
         finally:
             del self._active[operation]
-            run.tracker.expect(0)  # wakes watchers, who then see the result
+            run.tracker.wake()  # watchers, who then see the result
+
+    async def _finish(self, run: Active, lease: Lease, traceparent: str) -> None:
+        """Works until the operation has a result, unless another front takes it over."""
+        keeping = asyncio.create_task(lease.keep())
+        cancelling = asyncio.create_task(self._watch_cancel(run))
+        body = asyncio.create_task(self._body(run, traceparent))
+        try:
+            await asyncio.wait([body, keeping, cancelling], return_when=asyncio.FIRST_COMPLETED)
+            if body.done():
+                finished = body.result()
+            elif cancelling.done():
+                await _end(body)
+                finished = operations_pb2.Operation(done=True, error=to_status(Cancelled()))
+            else:
+                log.warning("operation %s was taken over by another front", run.specification.operation_id)
+                return
+            # Under the lease still, or another front would begin while the store is slow.
+            await self._commit(run.specification.operation_id, finished)
+        finally:
+            for task in (body, keeping, cancelling):
+                await _end(task)
 
     async def _body(self, run: Active, traceparent: str) -> operations_pb2.Operation:
         specification = run.specification
         job = self._jobs[specification.method]
         try:
-            await self._note_environment(specification)
+            await self._note_environment(run)
             request: Message = job.request.FromString(specification.request)
             durable = DurableRun(specification, self._engine, self._records, run.tracker, traceparent=traceparent)
             result = await job.body(durable, request)
@@ -169,19 +218,24 @@ class Operations:
             return operations_pb2.Operation(done=True, error=to_status(as_assay_error(error)))
 
     async def _commit(self, operation: str, finished: operations_pb2.Operation) -> None:
-        for attempt in range(8):
+        finished.name = f"operations/{operation}"
+        for attempt in range(COMMIT_ATTEMPTS):
             try:
-                await asyncio.to_thread(self._records.commit_result, self._service, operation, finished, time.time())
-                return
+                await asyncio.to_thread(self._records.commit_result, self.service, operation, finished, time.time())
             except Unavailable:
                 await asyncio.sleep(min(15.0, 0.5 * 2**attempt))
-        # Left open: the resume loop finds every step committed and tries again.
+            else:
+                self._open.discard(operation)
+                return
+        # Left open: whoever takes it up finds every step committed and tries again.
+        raise Unavailable("the object store stayed away while the result was to be stored")
 
     async def _watch_cancel(self, run: Active) -> None:
+        """Returns once a cancel is requested, here or at another front."""
         while not run.cancelled.is_set():
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(AssayError):
                 if await asyncio.to_thread(self._records.cancel_requested, run.specification.operation_id):
-                    return
+                    run.cancelled.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.cancelled.wait(), CANCEL_POLL_S)
 
@@ -192,58 +246,13 @@ class Operations:
             # The operation may be accepted while its engine starts; a pool scaled to zero wakes by demand.
             return engine_pb2.DescribeEngineResponse()
 
-    async def _note_environment(self, specification: Specification) -> None:
+    async def _note_environment(self, run: Active) -> None:
+        specification = run.specification
         before = engine_pb2.DescribeEngineResponse.FromString(bytes.fromhex(specification.environment))
         now = await self._environment()
         if before.device and now.device and (change := difference(before, now)):
-            await asyncio.to_thread(self._records.note_environment_change, specification.operation_id, change)
-
-
-class Lease:
-    """Keeps other fronts from doing the same work; the result would be the same if they did."""
-
-    def __init__(self, records: OperationRecords, operation: str, owner: str, tracker: Tracker) -> None:
-        self._records, self._operation, self._owner, self._tracker = records, operation, owner, tracker
-        self._version = ""
-
-    async def acquire(self) -> bool:
-        """Waits until the operation is free; False where it ended meanwhile."""
-        while True:
-            with contextlib.suppress(Unavailable):
-                if await asyncio.to_thread(self._records.result, self._operation) is not None:
-                    return False
-                held = await asyncio.to_thread(self._records.lease, self._operation)
-                if held is None or held[1]["expires_unix_s"] < time.time() or held[1]["owner"] == self._owner:
-                    version = await self._write(held[0].version if held else None)
-                    if version is not None:
-                        self._version = version
-                        return True
-            await asyncio.sleep(RENEW_S / 2)
-
-    async def keep(self) -> None:
-        """Renews until another front holds the lease; then returns."""
-        while True:
-            await asyncio.sleep(RENEW_S)
-            with contextlib.suppress(Unavailable):
-                version = await self._write(self._version)
-                if version is None:
-                    return
-                self._version = version
-
-    async def release(self) -> None:
-        with contextlib.suppress(AssayError):
-            await asyncio.to_thread(
-                self._records.write_lease, self._operation, {"owner": "", "expires_unix_s": 0.0}, self._version
-            )
-
-    async def _write(self, expected: str | None) -> str | None:
-        content = {
-            "owner": self._owner,
-            "expires_unix_s": time.time() + LEASE_S,
-            "progress": to_json(self._tracker.snapshot()),
-            "renewal": uuid.uuid4().hex,
-        }
-        return await asyncio.to_thread(self._records.write_lease, self._operation, content, expected)
+            await patiently(lambda: self._records.note_environment_change(specification.operation_id, change))
+        run.environment_change = await patiently(lambda: self._records.environment_change(specification.operation_id))
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -10,8 +10,8 @@ import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
 
-from assay.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied
-from assay.operations.records import OperationRecords, id_of_name
+from assay.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied, Unavailable
+from assay.operations.records import OperationRecords, Specification, id_of_name
 from assay.operations.runner import Active, Operations
 from assay.operations.tracker import from_json
 from assay.operations.v1 import operations_pb2 as assay_operations_pb2
@@ -24,29 +24,40 @@ MAX_PAGE = 200
 
 
 class OperationView:
-    """Operations as callers see them: records, and live progress where they run in this process."""
+    """Operations as callers see them: live where they run in this process, from their records elsewhere."""
 
     def __init__(self, records: OperationRecords, runners: Sequence[Operations]) -> None:
         self.records = records
-        self._runners = runners
+        self._runners = {runner.service: runner for runner in runners}
+        self._stopping = False
 
     def active(self, operation: str) -> Active | None:
-        return next((run for runner in self._runners if (run := runner.active(operation)) is not None), None)
+        found = (runner.active(operation) for runner in self._runners.values())
+        return next((run for run in found if run is not None), None)
+
+    def stop(self) -> None:
+        """From now on whoever waits is sent elsewhere, so that a drain need not wait for them."""
+        self._stopping = True
+        for runner in self._runners.values():
+            runner.wake()
+
+    def cancel(self, specification: Specification) -> None:
+        """Makes this front act on a cancel that is recorded."""
+        if (runner := self._runners.get(specification.service)) is not None:
+            runner.cancel(specification)
 
     async def read(self, operation: str) -> operations_pb2.Operation:
         """NotFound for an unknown one."""
-        return await asyncio.to_thread(self._read, operation)
+        # Most reads are a watcher's, several a second: they should not cost the store anything.
+        if (run := self.active(operation)) is not None:
+            return _shown(run)
+        return await asyncio.to_thread(self._recorded, operation)
 
-    def _read(self, operation: str) -> operations_pb2.Operation:
+    def _recorded(self, operation: str) -> operations_pb2.Operation:
         specification = self.records.specification(operation)
-        metadata = assay_operations_pb2.OperationMetadata(
-            method=specification.method,
-            caller=specification.caller,
-            request_id=specification.request_id,
-            cancel_requested=self.records.cancel_requested(operation),
-            environment_change=self.records.environment_change(operation),
-        )
-        metadata.create_time.FromNanoseconds(int(specification.create_unix_s * 1e9))
+        metadata = _metadata(specification)
+        metadata.cancel_requested = self.records.cancel_requested(operation)
+        metadata.environment_change = self.records.environment_change(operation)
         found = self.records.result(operation)
         if found is not None:
             seen, end_unix_s = found
@@ -54,22 +65,39 @@ class OperationView:
             metadata.progress.steps_done = metadata.progress.steps_total = self.records.steps_done(operation)
         else:
             seen = operations_pb2.Operation(name=f"operations/{operation}")
-            run = self.active(operation)
-            if run is not None:
-                metadata.progress.CopyFrom(run.tracker.snapshot())
-            elif (held := self.records.lease(operation)) is not None:
-                metadata.progress.CopyFrom(from_json(held[1].get("progress", {})))
+            if (held := self.records.lease_content(operation)) is not None:
+                metadata.progress.CopyFrom(from_json(held.get("progress", {})))
         seen.metadata.Pack(metadata, deterministic=True)
         return seen
 
     async def changed(self, operation: str) -> None:
-        """Returns when something may have changed; at the latest after POLL_S."""
+        """Returns when something may have changed, at the latest after POLL_S. Unavailable once this front stops."""
         run = self.active(operation)
         if run is None:
             await asyncio.sleep(POLL_S)
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(run.tracker.changed(), POLL_S)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.tracker.changed(), POLL_S)
+        if self._stopping:
+            raise Unavailable("this server is stopping; ask again, and another will answer", reason="STOPPING")
+
+
+def _metadata(specification: Specification) -> assay_operations_pb2.OperationMetadata:
+    metadata = assay_operations_pb2.OperationMetadata(
+        method=specification.method, caller=specification.caller, request_id=specification.request_id
+    )
+    metadata.create_time.FromNanoseconds(int(specification.create_unix_s * 1e9))
+    return metadata
+
+
+def _shown(run: Active) -> operations_pb2.Operation:
+    metadata = _metadata(run.specification)
+    metadata.cancel_requested = run.cancelled.is_set()
+    metadata.environment_change = run.environment_change
+    metadata.progress.CopyFrom(run.tracker.snapshot())
+    seen = operations_pb2.Operation(name=f"operations/{run.specification.operation_id}")
+    seen.metadata.Pack(metadata, deterministic=True)
+    return seen
 
 
 class OperationsServicer(operations_pb2_grpc.OperationsServicer):
@@ -92,7 +120,10 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         if request.page_size < 0:
             raise InvalidInput("page_size", f"is {request.page_size}; at least 0")
         size = min(request.page_size or 50, MAX_PAGE)
-        ids = await asyncio.to_thread(lambda: list(self._view.records.all_ids()))
+        records = self._view.records
+        ids = await asyncio.to_thread(
+            lambda: list(records.all_open_ids() if request.filter == "open" else records.all_ids())
+        )
         answer = operations_pb2.ListOperationsResponse()
         for operation in (found for found in ids if found > request.page_token):
             if len(answer.operations) == size:
@@ -119,28 +150,29 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
     async def CancelOperation(  # noqa: N802
         self, request: operations_pb2.CancelOperationRequest, context: grpc.aio.ServicerContext
     ) -> empty_pb2.Empty:
-        operation = id_of_name(request.name)
-        await self._check_owner(operation)
-        await asyncio.to_thread(self._view.records.request_cancel, operation, current_call().caller)
-        if (run := self._view.active(operation)) is not None:
-            run.cancelled.set()
+        specification = await self._owned(id_of_name(request.name))
+        operation = specification.operation_id
+        if await asyncio.to_thread(self._view.records.result, operation) is None:
+            await asyncio.to_thread(self._view.records.request_cancel, operation, current_call().caller)
+            self._view.cancel(specification)
         return empty_pb2.Empty()
 
     async def DeleteOperation(  # noqa: N802
         self, request: operations_pb2.DeleteOperationRequest, context: grpc.aio.ServicerContext
     ) -> empty_pb2.Empty:
-        operation = id_of_name(request.name)
-        await self._check_owner(operation)
+        operation = (await self._owned(id_of_name(request.name))).operation_id
         if await asyncio.to_thread(self._view.records.result, operation) is None:
             raise FailedPrecondition("the operation is not done; cancel it first, or wait for it")
         await asyncio.to_thread(self._view.records.delete, operation)
         return empty_pb2.Empty()
 
-    async def _check_owner(self, operation: str) -> None:
+    async def _owned(self, operation: str) -> Specification:
+        """The operation's specification; PermissionDenied unless the caller may end it."""
         specification = await asyncio.to_thread(self._view.records.specification, operation)
         caller = current_call().caller
         if caller != specification.caller and caller not in self._administrators:
             raise PermissionDenied("only who started an operation, or an administrator, may end it")
+        return specification
 
 
 class WatchServicer(assay_operations_pb2_grpc.OperationWatchServiceServicer):

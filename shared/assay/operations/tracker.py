@@ -19,9 +19,15 @@ class Tracker:
     def __init__(self) -> None:
         self._steps_done = 0
         self._steps_total = 0
+        self._before = operations_pb2.Progress()
         self._stages: dict[str, tuple[float, int, StepProgress]] = {}
         self._latest = operations_pb2.Progress()
         self._changed = asyncio.Event()
+
+    def resume(self, before: operations_pb2.Progress) -> None:
+        """Goes on from what the front before this one told: the steps it counted are committed, and stay counted."""
+        self._before = before
+        self._tell(before)
 
     def expect(self, steps: int) -> None:
         self._steps_total += steps
@@ -62,13 +68,18 @@ class Tracker:
     async def changed(self) -> None:
         await self._changed.wait()
 
+    def wake(self) -> None:
+        """For changes that are not this tracker's: the run has ended."""
+        waiting, self._changed = self._changed, asyncio.Event()
+        waiting.set()
+
     def _tell(self, latest: operations_pb2.Progress) -> None:
         fresh = operations_pb2.Progress()
         fresh.CopyFrom(latest)
-        fresh.steps_done, fresh.steps_total = self._steps_done, max(self._steps_total, self._steps_done)
+        fresh.steps_done = max(self._steps_done, self._before.steps_done)
+        fresh.steps_total = max(self._steps_total, fresh.steps_done, self._before.steps_total)
         self._latest = fresh
-        waiting, self._changed = self._changed, asyncio.Event()
-        waiting.set()
+        self.wake()
 
 
 def to_json(progress: operations_pb2.Progress) -> Mapping[str, Any]:

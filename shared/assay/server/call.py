@@ -6,23 +6,26 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from assay.engine.engine import StepCall
+from assay.telemetry import current_traceparent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """caller: the identity the transport proved, "anonymous" on a plaintext one."""
+    """caller: the identity the transport proved, "anonymous" on a plaintext one; empty until it has.
+
+    The guard fills it in while it admits the call; nobody else changes it.
+    """
 
     method: str
-    caller: str
     request_id: str
-    deadline_unix_s: float
-    traceparent: str
+    caller: str = ""
+    deadline_unix_s: float = 0.0
 
     def step_call(self, model_id: str = "") -> StepCall:
         """What an engine step made on behalf of this call carries."""
         return StepCall(
             deadline_unix_s=self.deadline_unix_s,
-            traceparent=self.traceparent,
+            traceparent=current_traceparent(),
             request_id=self.request_id,
             model_id=model_id,
         )

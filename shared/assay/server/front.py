@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import grpc.aio
@@ -27,9 +28,11 @@ from assay.server.guard import Guard
 from assay.server.health import DependencyCheck, Health
 from assay.server.metrics import Metrics
 from assay.server.service import Front, MethodPolicy, Service
-from assay.server.settings import ServerSettings, TlsFiles
+from assay.server.settings import ServerSettings
+from assay.server.tls import mutual_tls
 
 MESSAGE_BYTES = 4 * 2**20
+STORE_THREADS = 64
 HELPERS = (
     "assay.artifacts.v1.ArtifactService",
     "assay.checkup.v1.CheckupService",
@@ -73,18 +76,21 @@ class FrontServer:
         )
         self._guard = Guard(settings, metrics, _policies(self.fronts))
         self._servers: list[grpc.aio.Server] = []
-        self.address = ""
+        self.address = self.health_address = ""
 
     async def start(self) -> str:
         """Binds, serves and resumes what a dead front left; returns the address bound."""
+        # Python's own number of threads follows the cores; these wait for the store, not for the CPU.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(STORE_THREADS, "assay-store"))
         server = grpc.aio.server(options=_options())
         self._register(server)
-        self.address = self._bind(server, self._settings.listen, self._settings.tls)
+        tls = self._settings.tls
+        self.address = self.health_address = _bind(server, self._settings.listen, mutual_tls(tls) if tls else None)
         self._servers = [server]
         if self._settings.transport == "mtls":
             probes = grpc.aio.server(options=_options())
             self._health.add_to_server(probes)
-            self._bind(probes, self._settings.health_listen, None)
+            self.health_address = _bind(probes, self._settings.health_listen, None)
             self._servers.append(probes)
         await self._health.begin()
         for running in self._servers:
@@ -95,10 +101,11 @@ class FrontServer:
         return self.address
 
     async def stop(self) -> None:
-        """Drains: not ready, a pause for balancers to notice, no new calls, calls in flight end, work is left
-        where its last step was committed."""
+        """Drains: not ready, a pause for balancers to notice, no new calls, watchers are sent elsewhere, calls in
+        flight end, work is left where its last step was committed."""
         await self._health.drain()
         await asyncio.sleep(self._settings.drain_s)
+        self._view.stop()
         await asyncio.gather(*(server.stop(self._settings.grace_s) for server in self._servers))
         await asyncio.gather(*(front.operations.close() for front in self.fronts.values()))
         await self._health.end()
@@ -120,14 +127,15 @@ class FrontServer:
         names = (*self._engines, *HELPERS, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), guarded)
 
-    def _bind(self, server: grpc.aio.Server, address: str, tls: TlsFiles | None) -> str:
-        try:
-            port = (
-                server.add_insecure_port(address) if tls is None else server.add_secure_port(address, _credentials(tls))
-            )
-        except RuntimeError as error:
-            raise FailedPrecondition(f"cannot listen on {address}; is another server there already?") from error
-        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+    try:
+        port = (
+            server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
+        )
+    except RuntimeError as error:
+        raise FailedPrecondition(f"cannot listen on {address}; is another server there already?") from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
 def _front(service: Service, engine: Engine, artifacts: ArtifactStore, records: OperationRecords) -> Front:
@@ -150,15 +158,6 @@ def _dependencies(engine: Engine, artifacts: ArtifactStore) -> DependencyCheck:
         await engine.check()
 
     return check
-
-
-def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-        authority = tls.client_authority.read_bytes()
-    except OSError as error:
-        raise FailedPrecondition(f"TLS file {error.filename} cannot be read; check path and permissions") from error
-    return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=True)
 
 
 def _options() -> list[tuple[str, int]]:

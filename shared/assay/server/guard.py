@@ -1,7 +1,8 @@
 """What stands before every method: identity, allow list, deadline, limits, decoding, tracing, metrics, errors.
 
 Handlers are wrapped once, when they are registered, instead of by interceptors, which grpc.aio would walk
-through again at every call; what depends on the method alone is looked up here and never again.
+through again at every call; what depends on the method alone is looked up here and never again. What is left
+runs at every call, mostly with cold caches, so it is kept short.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import grpc
 import grpc.aio
+from opentelemetry import context as trace_context
+from opentelemetry import trace
 
 from assay.engine.host import as_assay_error
 from assay.errors import AssayError, DeadlineExceeded, InvalidInput, ResourceExhausted
-from assay.server.allow import AllowList, check_allowed
+from assay.server.allow import ANYONE, AllowList, check_allowed
 from assay.server.call import CURRENT, Call
-from assay.server.identity import ANONYMOUS, identify
-from assay.server.metrics import Metrics
+from assay.server.identity import ANONYMOUS, Identify, identify
+from assay.server.metrics import MethodMetrics, Metrics
 from assay.server.service import MethodPolicy
 from assay.server.settings import ServerSettings
 from assay.status import to_status
-from assay.telemetry import context_of, current_traceparent, tracer
+from assay.telemetry import context_of, tracer
 
 log = logging.getLogger("assay.access")
 
-OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})  # probes carry no identity
+OPEN_SERVICES = frozenset({"grpc.health.v1.Health"})  # probes carry no identity, and learn nothing but health
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_AFTER_S = 1.0
+OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+FAILED = trace.Status(trace.StatusCode.ERROR)
+
+Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Guard:
@@ -51,25 +58,22 @@ class Guard:
 
     def wrap(self, service: str, method: str, handler: Any) -> grpc.RpcMethodHandler:
         name = f"/{service}/{method}"
-        kind = f"{'client_stream' if handler.request_streaming else 'unary'}_to_" + (
-            "server_stream" if handler.response_streaming else "unary"
-        )
+        is_open = service in OPEN_SERVICES
         admission = Admission(
             name,
             self._policies.get(name, MethodPolicy()),
-            self._allow.identities(name),
-            (lambda context: ANONYMOUS) if service in OPEN_SERVICES else self._identify,
+            frozenset({ANYONE}) if is_open else self._allow.identities(name),
+            _nobody if is_open else self._identify,
             self._metrics.of_method(_prometheus_type(handler), service, method),
         )
-        decode = _decoder(handler)
         build = {
-            "unary_to_unary": _unary_unary,
-            "unary_to_server_stream": _unary_stream,
-            "client_stream_to_unary": _stream_unary,
-            "client_stream_to_server_stream": _stream_stream,
-        }[kind]
+            (False, False): _unary_unary,
+            (False, True): _unary_stream,
+            (True, False): _stream_unary,
+            (True, True): _stream_stream,
+        }[bool(handler.request_streaming), bool(handler.response_streaming)]
         # Requests are decoded here: grpc's own answer to bytes it cannot decode is INTERNAL.
-        return build(handler, admission, decode)
+        return build(handler, admission, _decoder(handler))
 
 
 class GuardedServer:
@@ -89,61 +93,99 @@ class GuardedServer:
 
 
 class Admission:
-    """Lets calls of one method in and sees them out."""
+    """Lets calls of one method in: who may come, how many at once, for how long."""
 
     def __init__(
-        self, method: str, policy: MethodPolicy, allowed: frozenset[str], identify_caller: Any, metrics: Any
+        self,
+        method: str,
+        policy: MethodPolicy,
+        allowed: frozenset[str],
+        identify_caller: Identify,
+        metrics: MethodMetrics,
     ) -> None:
-        self._method = method
-        self._span_name = method[1:]
-        self._policy = policy
+        service, _, name = method[1:].rpartition("/")
+        self.method = method
+        self.policy = policy
+        self.metrics = metrics
+        self.span_name = method[1:]
+        self.span_attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
         self._allowed = allowed
         self._identify = identify_caller
-        self._metrics = metrics
-        self._in_flight = 0
 
-    @contextmanager
-    def call(self, context: grpc.aio.ServicerContext) -> Any:
-        """Around a call: yields the seconds it may take at most, None where the client's own deadline is nearer."""
-        begun = self._metrics.begin()
-        self._in_flight += 1
-        metadata = dict(context.invocation_metadata() or ())
-        given = metadata.get("x-request-id", "")
-        request_id = given if isinstance(given, str) and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        caller, code = "", "OK"
-        parent = context_of(str(metadata.get("traceparent", "")))
-        with tracer.start_as_current_span(self._span_name, context=parent) as span:
-            try:
-                caller = self._identify(context)
-                check_allowed(caller, self._allowed, self._method)
-                if self._in_flight > self._policy.max_concurrent:
-                    raise ResourceExhausted(
-                        f"{self._policy.max_concurrent} calls of {self._method} are being answered already; try again",
-                        reason="TOO_MANY_CALLS",
-                        retry_after_s=RETRY_AFTER_S,
-                    )
-                bound_s, deadline_unix_s = self._deadline(context)
-                CURRENT.set(Call(self._method, caller, request_id, deadline_unix_s, current_traceparent()))
-                yield bound_s
-            except (Exception, asyncio.CancelledError) as error:
-                code = _code_of(error, context)
-                if span.is_recording():
-                    span.set_attribute("grpc_code", code)
-                raise
-            finally:
-                self._in_flight -= 1
-                seconds = self._metrics.end(begun, code)
-                if log.isEnabledFor(logging.INFO):
-                    facts = {"method": self._method, "caller": caller, "code": code, "ms": round(seconds * 1e3, 2)}
-                    log.info("%s %s", self._method, code, extra=facts)
+    def admit(self, call: Call, context: grpc.aio.ServicerContext, metadata: Metadata) -> float | None:
+        """The seconds a call may take at most, None where the client's own deadline is nearer.
 
-    def _deadline(self, context: grpc.aio.ServicerContext) -> tuple[float | None, float]:
+        Raises what the call is refused with.
+        """
+        call.caller = self._identify(context, metadata)
+        check_allowed(call.caller, self._allowed, self.method)
+        policy = self.policy
+        if self.metrics.in_flight > policy.max_concurrent:
+            raise ResourceExhausted(
+                f"{policy.max_concurrent} calls of {self.method} are being answered already; try again",
+                reason="TOO_MANY_CALLS",
+                retry_after_s=RETRY_AFTER_S,
+            )
         given = context.time_remaining()
-        policy = self._policy
         if given is not None and given <= policy.max_deadline_s:
-            return None, time.time() + given
+            call.deadline_unix_s = time.time() + given
+            return None
         bound_s = policy.default_deadline_s if given is None else policy.max_deadline_s
-        return bound_s, time.time() + bound_s
+        call.deadline_unix_s = time.time() + bound_s
+        return bound_s
+
+
+class Visit:
+    """One call from its arrival to its end: counted, traced and logged whichever way it ends.
+
+    Each call is answered in a task of its own, so what is set in the task's context needs no resetting.
+    """
+
+    __slots__ = ("_admission", "_begun", "_context", "_metadata", "_span", "call")
+
+    def __init__(self, admission: Admission, context: grpc.aio.ServicerContext) -> None:
+        self._admission = admission
+        self._context = context
+
+    def __enter__(self) -> Visit:
+        admission = self._admission
+        self._begun = admission.metrics.begin()
+        self._metadata: Metadata = self._context.invocation_metadata() or ()
+        request_id = traceparent = ""
+        for key, value in self._metadata:
+            if key == "x-request-id":
+                request_id = value if isinstance(value, str) and REQUEST_ID.fullmatch(value) else ""
+            elif key == "traceparent" and isinstance(value, str):
+                traceparent = value
+        self.call = Call(admission.method, request_id or uuid.uuid4().hex)
+        CURRENT.set(self.call)
+        self._span = tracer.start_span(
+            admission.span_name, context_of(traceparent), trace.SpanKind.SERVER, admission.span_attributes
+        )
+        trace_context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def admit(self) -> float | None:
+        return self._admission.admit(self.call, self._context, self._metadata)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace_back: TracebackType | None
+    ) -> None:
+        code = "OK" if error is None else _code_of(error, self._context)
+        seconds = self._admission.metrics.end(self._begun, code)
+        span = self._span
+        if span.is_recording():
+            span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[code].value[0])
+            if code in OUR_FAULT:
+                span.set_status(FAILED)
+            if code == "INTERNAL" and isinstance(error, Exception):
+                span.record_exception(error)
+            span.end()
+        if log.isEnabledFor(logging.INFO):
+            method = self._admission.method
+            facts = {"method": method, "caller": self.call.caller, "code": code, "ms": round(seconds * 1e3, 2)}
+            # As log.info does, but for looking up the line of this file.
+            log.handle(log.makeRecord(log.name, logging.INFO, "", 0, f"{method} {code}", (), None, extra=facts))
 
 
 async def _within(bound_s: float | None, answer: Awaitable[Any]) -> Any:
@@ -156,21 +198,21 @@ async def _within(bound_s: float | None, answer: Awaitable[Any]) -> Any:
         raise DeadlineExceeded() from None
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: BaseException) -> None:
+async def _abort(visit: Visit, context: grpc.aio.ServicerContext, error: Exception) -> None:
     """Ends the call with google.rpc.Status; the one place where exceptions become statuses."""
     known = as_assay_error(error)
-    call = CURRENT.get(None)
-    if call is not None:
-        known.metadata.setdefault("request_id", call.request_id)
-    details = (("grpc-status-details-bin", to_status(known).SerializeToString()),)
-    await context.abort(grpc.StatusCode[known.code], known.message, trailing_metadata=details)
+    known.metadata.setdefault("request_id", visit.call.request_id)
+    status = to_status(known)
+    details = (("grpc-status-details-bin", status.SerializeToString()),)
+    await context.abort(grpc.StatusCode[known.code], status.message, trailing_metadata=details)
 
 
 def _code_of(error: BaseException, context: grpc.aio.ServicerContext) -> str:
     if isinstance(error, AssayError):
         return error.code
     if isinstance(error, asyncio.CancelledError):
-        return "CANCELLED"
+        remaining_s = context.time_remaining()
+        return "DEADLINE_EXCEEDED" if remaining_s is not None and remaining_s <= 0 else "CANCELLED"
     if isinstance(error, grpc.aio.AbortError):
         code = context.code()
         return code.name if isinstance(code, grpc.StatusCode) else str(code)
@@ -184,13 +226,14 @@ def _unary_unary(handler: Any, admission: Admission, decode: Decode) -> grpc.Rpc
     inner = handler.unary_unary
 
     async def answer(raw: bytes, context: grpc.aio.ServicerContext) -> Any:
+        visit = Visit(admission, context)
         try:
-            with admission.call(context) as bound_s:
-                return await _within(bound_s, inner(decode(raw), context))
+            with visit:
+                return await _within(visit.admit(), inner(decode(raw), context))
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await _abort(visit, context, error)
 
     return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
@@ -199,13 +242,14 @@ def _stream_unary(handler: Any, admission: Admission, decode: Decode) -> grpc.Rp
     inner = handler.stream_unary
 
     async def answer(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> Any:
+        visit = Visit(admission, context)
         try:
-            with admission.call(context) as bound_s:
-                return await _within(bound_s, inner(_decoded(requests, decode), context))
+            with visit:
+                return await _within(visit.admit(), inner(_decoded(requests, decode), context))
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await _abort(visit, context, error)
 
     return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
@@ -214,13 +258,14 @@ def _unary_stream(handler: Any, admission: Admission, decode: Decode) -> grpc.Rp
     inner = handler.unary_stream
 
     async def answer(raw: bytes, context: grpc.aio.ServicerContext) -> None:
+        visit = Visit(admission, context)
         try:
-            with admission.call(context) as bound_s:
-                await _within(bound_s, _write_all(inner, decode(raw), context))
+            with visit:
+                await _within(visit.admit(), _write_all(inner, decode(raw), context))
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await _abort(visit, context, error)
 
     return grpc.unary_stream_rpc_method_handler(answer, None, handler.response_serializer)
 
@@ -229,13 +274,14 @@ def _stream_stream(handler: Any, admission: Admission, decode: Decode) -> grpc.R
     inner = handler.stream_stream
 
     async def answer(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+        visit = Visit(admission, context)
         try:
-            with admission.call(context) as bound_s:
-                await _within(bound_s, _write_all(inner, _decoded(requests, decode), context))
+            with visit:
+                await _within(visit.admit(), _write_all(inner, _decoded(requests, decode), context))
         except grpc.aio.AbortError:
             raise
         except Exception as error:
-            await _abort(context, error)
+            await _abort(visit, context, error)
 
     return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)
 
@@ -271,6 +317,10 @@ def _decoder(handler: Any) -> Decode:
             ) from None
 
     return decode
+
+
+def _nobody(context: grpc.aio.ServicerContext, metadata: Metadata) -> str:
+    return ANONYMOUS
 
 
 def _prometheus_type(handler: Any) -> str:

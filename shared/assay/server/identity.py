@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -15,19 +15,22 @@ from assay.server.settings import Transport
 ANONYMOUS = "anonymous"
 FORWARDED_CERT = "x-forwarded-client-cert"
 
-Identify = Callable[[grpc.aio.ServicerContext], str]
+Identify = Callable[[grpc.aio.ServicerContext, Sequence[tuple[str, str | bytes]]], str]
 
 
 def identify(transport: Transport) -> Identify:
-    """The function that tells a call's identity on `transport`. It raises Unauthenticated or PermissionDenied."""
+    """The function that tells who makes a call, of its context and metadata.
+
+    It raises Unauthenticated or PermissionDenied.
+    """
     return {"plaintext": _anonymous, "mtls": _from_certificate, "mesh": _from_sidecar}[transport]
 
 
-def _anonymous(context: grpc.aio.ServicerContext) -> str:
+def _anonymous(context: grpc.aio.ServicerContext, metadata: Sequence[tuple[str, str | bytes]]) -> str:
     return ANONYMOUS
 
 
-def _from_certificate(context: grpc.aio.ServicerContext) -> str:
+def _from_certificate(context: grpc.aio.ServicerContext, metadata: Sequence[tuple[str, str | bytes]]) -> str:
     pem = context.auth_context().get("x509_pem_cert")
     if not pem:
         raise Unauthenticated("no client certificate was presented; connect with one")
@@ -39,12 +42,14 @@ def uri_of_certificate(pem: bytes) -> str:
     """The one URI among the subject alternative names (SPIFFE allows exactly one). Unauthenticated otherwise."""
     from cryptography import x509
 
-    certificate = x509.load_pem_x509_certificate(pem)
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        extensions = x509.load_pem_x509_certificate(pem).extensions
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound:
         uris = []
+    except ValueError as error:
+        raise Unauthenticated("the client certificate cannot be read; issue another") from error
     if len(uris) != 1:
         raise Unauthenticated(
             f"the client certificate has {len(uris)} URI names; it needs exactly one, such as spiffe://domain/workload"
@@ -52,11 +57,11 @@ def uri_of_certificate(pem: bytes) -> str:
     return uris[0]
 
 
-def _from_sidecar(context: grpc.aio.ServicerContext) -> str:
+def _from_sidecar(context: grpc.aio.ServicerContext, metadata: Sequence[tuple[str, str | bytes]]) -> str:
     if not is_loopback(context.peer()):
         # Only the pod's own sidecar may speak for others; anybody can write a header.
         raise PermissionDenied("in mesh mode calls come through the sidecar only", reason="NOT_FROM_SIDECAR")
-    headers = [value for key, value in context.invocation_metadata() or () if key == FORWARDED_CERT]
+    headers = [value for key, value in metadata if key == FORWARDED_CERT]
     if len(headers) != 1:
         raise Unauthenticated(
             f"{len(headers)} {FORWARDED_CERT} headers; the sidecar must set exactly one (SANITIZE_SET)"
@@ -64,6 +69,7 @@ def _from_sidecar(context: grpc.aio.ServicerContext) -> str:
     return uri_of_forwarded_cert(str(headers[0]))
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(peer: str) -> bool:
     """Whether a gRPC peer such as "ipv4:127.0.0.1:4711" or "unix:" is on this machine."""
     kind, _, address = unquote(peer).partition(":")

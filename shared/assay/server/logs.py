@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from assay.server.call import request_id_of_task
 
+ENCODER = json.JSONEncoder(default=str, ensure_ascii=False)
 STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -32,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         line.update((key, value) for key, value in record.__dict__.items() if key not in STANDARD)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return ENCODER.encode(line)
 
 
 def configure_logs(level: str = "INFO") -> None:

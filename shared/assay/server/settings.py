@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,12 @@ from typing import Literal, cast, get_args
 from assay.errors import InvalidInput
 
 Transport = Literal["plaintext", "mtls", "mesh"]
+
+ALLOW_KEY = re.compile(r"\*|/[A-Za-z0-9_.]+/(\*|[A-Za-z0-9_]+)")
+ALLOW_FORM = (
+    'is no JSON object of lists such as {"/assay.moe_router.v1.MoeRouterService/*": ["spiffe://domain/caller"]}; keys '
+    'are "/package.Service/Method", "/package.Service/*" or "*"'
+)
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,22 @@ class ServerSettings:
             tls=TlsFiles(*(Path(cast(str, name)) for name in given)) if all(given) else None,
             allow=_read_allow(environment.get("ASSAY_ALLOW_FILE", "")),
             administrators=frozenset(filter(None, environment.get("ASSAY_ADMINISTRATORS", "").split(","))),
-            metrics_port=int(environment.get("ASSAY_METRICS_PORT", "0")),
-            drain_s=float(environment.get("ASSAY_DRAIN_S", "2")),
-            grace_s=float(environment.get("ASSAY_GRACE_S", "20")),
+            metrics_port=int(_number(environment, "ASSAY_METRICS_PORT", 0)),
+            drain_s=_number(environment, "ASSAY_DRAIN_S", 2.0),
+            grace_s=_number(environment, "ASSAY_GRACE_S", 20.0),
             trace_console=environment.get("ASSAY_TRACE_CONSOLE", "") == "1",
         )
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name, "")
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise InvalidInput(name, f"is {text!r}; write a number, at least 0")
+    return number
 
 
 def _read_allow(path: str) -> Mapping[str, tuple[str, ...]]:
@@ -81,9 +99,12 @@ def _read_allow(path: str) -> Mapping[str, tuple[str, ...]]:
         return {}
     try:
         document = json.loads(Path(path).read_text())
-        return {method: tuple(identities) for method, identities in document.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InvalidInput(
-            "ASSAY_ALLOW_FILE",
-            'is no JSON object such as {"/assay.moe_router.v1.MoeRouterService/*": ["spiffe://..."]}',
-        ) from error
+        entries = {key: tuple(identities) for key, identities in document.items() if isinstance(identities, list)}
+    except (OSError, ValueError, AttributeError) as error:
+        raise InvalidInput("ASSAY_ALLOW_FILE", ALLOW_FORM) from error
+    # A key that names no method, or a string where a list belongs, would lock people out, or worse let them in.
+    spelt = all(ALLOW_KEY.fullmatch(key) for key in entries)
+    named = all(isinstance(identity, str) and identity for identities in entries.values() for identity in identities)
+    if not entries or len(entries) != len(document) or not spelt or not named:
+        raise InvalidInput("ASSAY_ALLOW_FILE", ALLOW_FORM)
+    return entries

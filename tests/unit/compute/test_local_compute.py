@@ -104,7 +104,7 @@ def test_an_exception_that_cannot_travel_is_told_and_taken_for_no_dead_worker() 
 
 
 def test_a_function_that_cannot_be_sent_is_refused_at_once() -> None:
-    with pytest.raises((AttributeError, pickle.PicklingError), match="(?i)pickle"):
+    with pytest.raises((AttributeError, pickle.PicklingError), match=r"(?i)pickle"):
         list(LocalCompute(1).map(lambda number: number, [1], cancel=CancelToken()))
 
 

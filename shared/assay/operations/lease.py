@@ -1,0 +1,73 @@
+"""Who works on an operation: keeps other fronts from doing the same work.
+
+Correctness never rests on it: two fronts that work on one operation get one result, of the steps that were
+committed first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from typing import Any
+
+from assay.errors import AssayError
+from assay.operations.records import OperationRecords
+from assay.operations.tracker import Tracker, from_json, to_json
+
+LEASE_S = 10.0
+RENEW_S = 3.0
+
+
+class Lease:
+    """`owner`: a front. The lease's record also tells other fronts how far the operation is."""
+
+    def __init__(self, records: OperationRecords, operation: str, owner: str, tracker: Tracker) -> None:
+        self._records, self._operation, self._owner, self._tracker = records, operation, owner, tracker
+        self._version: str | None = None
+
+    async def acquire(self) -> bool:
+        """False where another front holds it, or the operation has ended."""
+        held = await asyncio.to_thread(self._records.lease, self._operation)
+        if held is not None and not is_free(held[1], self._owner):
+            return False
+        # In this order: a front that ends an operation commits the result before it lets the lease go.
+        if await asyncio.to_thread(self._records.result, self._operation) is not None:
+            return False
+        if held is not None:
+            self._tracker.resume(from_json(held[1].get("progress", {})))
+        self._version = await self._write(held[0].version if held else None, LEASE_S)
+        return self._version is not None
+
+    async def keep(self) -> None:
+        """Renews until another front holds the lease; then returns."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(AssayError):
+                self._version = await self._write(self._version, LEASE_S) or await self._still_ours()
+                if self._version is None:
+                    return
+
+    async def release(self) -> None:
+        """Lets the next front go on at once."""
+        with contextlib.suppress(AssayError):
+            await self._write(self._version, 0.0)
+
+    async def _still_ours(self) -> str | None:
+        """The version to go on from, where a renewal was stored but its answer lost."""
+        held = await asyncio.to_thread(self._records.lease, self._operation)
+        return held[0].version if held is not None and held[1]["owner"] == self._owner else None
+
+    async def _write(self, expected: str | None, seconds: float) -> str | None:
+        content = {
+            "owner": self._owner,
+            "expires_unix_s": time.time() + seconds,
+            "progress": to_json(self._tracker.snapshot()),
+            "renewal": uuid.uuid4().hex,  # versions are unique where contents are
+        }
+        return await asyncio.to_thread(self._records.write_lease, self._operation, content, expected)
+
+
+def is_free(content: Any, owner: str) -> bool:
+    return bool(content["expires_unix_s"] < time.time() or content["owner"] == owner)
