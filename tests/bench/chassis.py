@@ -118,9 +118,7 @@ class Rival:
 
     def __init__(self, name: str, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...] | None) -> None:
         self.name = name
-        self._echo = channel.unary_unary(
-            f"/{FULL_NAME}/Echo", StringValue.SerializeToString, StringValue.FromString
-        )
+        self._echo = channel.unary_unary(f"/{FULL_NAME}/Echo", StringValue.SerializeToString, StringValue.FromString)
         self._metadata = metadata
         self._calls = 0
 
@@ -183,9 +181,11 @@ def main(rounds: int, calls: int) -> bool:
         found = asyncio.run(measure(addresses, authority, rounds, calls))
         time.sleep(6)  # the last batch of spans leaves after five seconds
     sink.stop(0)
-    print(f"unary echo of 32 bytes, one client, p50 of {calls} calls in each of {rounds} rounds; "
-          f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, grpc {grpc.__version__}; "
-          f"{collector.spans} spans exported")
+    print(
+        f"unary echo of 32 bytes, one client, p50 of {calls} calls in each of {rounds} rounds; "
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, grpc {grpc.__version__}; "
+        f"{collector.spans} spans exported"
+    )
     document: dict[str, Any] = {"bench": "chassis", "rounds": rounds, "calls": calls, "spans": collector.spans}
     met = True
     for name, p50s in found.items():
@@ -194,7 +194,8 @@ def main(rounds: int, calls: int) -> bool:
         bar = BARS.get(name)
         met &= bar is None or ratio <= bar
         verdict = "" if bar is None else f"  bar {bar}x: {'met' if ratio <= bar else 'MISSED'}"
-        print(f"{name:20} p50 {statistics.median(p50s):.3f} ms  {ratio:.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]{verdict}")
+        spread = f"{ratio:.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+        print(f"{name:20} p50 {statistics.median(p50s):.3f} ms  {spread}{verdict}")
         document[name] = {"p50_ms": statistics.median(p50s), "ratio": ratio, "lowest": ratios[0], "highest": ratios[-1]}
     print(json.dumps(document))
     return met
