@@ -160,7 +160,7 @@ def memory_waterfall(plan: BalancePlan) -> bytes:
                 (position, (bottom + height) / scale),
                 ha="center",
                 va="bottom",
-                xytext=(0, 2),
+                xytext=(0, 6),
                 textcoords="offset points",
             )
         axes.axhline(plan.bytes_before / scale, color=INK, linewidth=0.8, linestyle=":")

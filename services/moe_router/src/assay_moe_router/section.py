@@ -26,7 +26,8 @@ def write_section(artifacts: ArtifactStore, request: own.WriteSectionStep) -> st
     plan = stored.read_plan(artifacts, request.plan).plan
     evaluation = stored.read_evaluation(artifacts, request.evaluation)
     measured = Measured.from_json(artifacts.read(request.evaluation, stored.MEASURED))
-    curves = {layer: batch_points(statistics.layer(layer)) for layer in _some(statistics)}
+    sizes = _batch_sizes(statistics.sequences)
+    curves = {layer: batch_points(statistics.layer(layer), sizes) for layer in _some(statistics)}
     settling = {
         layer: stability(found, first="least")
         for layer in _some(statistics)
@@ -208,3 +209,10 @@ def _some(statistics: RoutingStatistics) -> Sequence[int]:
     if len(layers) <= MAX_CURVES:
         return layers
     return [layers[round(index * (len(layers) - 1) / (MAX_CURVES - 1))] for index in range(MAX_CURVES)]
+
+
+def _batch_sizes(sequences: int) -> Sequence[int]:
+    """Powers of two whose batches take in nearly every sequence, and all of them at once: points of other sequences
+    would not compare."""
+    powers = [2**power for power in range(sequences.bit_length()) if 2**power < sequences]
+    return [*(size for size in powers if sequences % size <= sequences // 10), sequences]
