@@ -1,6 +1,10 @@
-"""`python -m probe.main ENGINE`: the probe's front; prints its address when it serves."""
+"""`python -m probe.main ENGINE`: the probe's front; prints its address when it serves.
+
+Set up by ASSAY_* variables as a deployment is, but for a port of its own and no pause before it stops.
+"""
 
 import asyncio
+import os
 import sys
 
 from prometheus_client import CollectorRegistry
@@ -24,7 +28,9 @@ async def main() -> None:
         if where == "in-process"
         else ServeEngine(where, "probe")
     )
-    settings = ServerSettings(listen="127.0.0.1:0", drain_s=0.0)
+    settings = ServerSettings.from_environment(
+        {"ASSAY_LISTEN": "127.0.0.1:0", "ASSAY_DRAIN_S": "0", "ASSAY_GRACE_S": "1", **os.environ}
+    )
     server = FrontServer([(SERVICE, engine)], artifacts, settings, Metrics(CollectorRegistry()))
     print(await server.start(), flush=True)
     await server.wait()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,20 +24,28 @@ from assay.engine.in_process import InProcessEngine, WorkSlots
 from assay.engine.step import Resources
 from assay.server.front import FrontServer
 from assay.server.metrics import Metrics
+from assay.server.service import Service
 from assay.server.settings import ServerSettings
 from probe.service import FULL_NAME, SERVICE
 
 
 @asynccontextmanager
 async def serving(
-    store: str, *, engine: Engine | None = None, registry: CollectorRegistry | None = None, **settings: Any
+    store: str,
+    *,
+    engine: Engine | None = None,
+    registry: CollectorRegistry | None = None,
+    beside: Sequence[Service] = (),
+    **settings: Any,
 ) -> AsyncIterator[FrontServer]:
-    """A front in this process; `settings` as ServerSettings has them."""
+    """A front in this process; `settings` as ServerSettings has them, `beside`: services it serves as well."""
     artifacts = Config(store=store).open_artifacts()
     slots = WorkSlots(4)
-    placed = engine or InProcessEngine(SERVICE.engine_module, Resources(artifacts, LocalCompute(1)), slots)
+    resources = Resources(artifacts, LocalCompute(1))
+    placed = engine or InProcessEngine(SERVICE.engine_module, resources, slots)
+    others = [(service, InProcessEngine(service.engine_module, resources, slots)) for service in beside]
     chosen = ServerSettings(**{"listen": "127.0.0.1:0", "drain_s": 0.0, "grace_s": 1.0, **settings})
-    server = FrontServer([(SERVICE, placed)], artifacts, chosen, Metrics(registry or CollectorRegistry()))
+    server = FrontServer([(SERVICE, placed), *others], artifacts, chosen, Metrics(registry or CollectorRegistry()))
     await server.start()
     try:
         yield server
