@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
+import grpc
 import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import empty_pb2
+from google.protobuf.message_factory import GetMessageClass
 
 from assay.errors import FailedPrecondition, InvalidInput, NotFound, PermissionDenied, Unavailable
 from assay.operations.records import OperationRecords, Specification, id_of_name
@@ -173,6 +175,25 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         if caller != specification.caller and caller not in self._administrators:
             raise PermissionDenied("only who started an operation, or an administrator, may end it")
         return specification
+
+
+def add_operations_to_server(servicer: OperationsServicer, server: grpc.aio.Server) -> None:
+    """Registers the servicer by its methods' names.
+
+    What googleapis-common-protos generated for this knows only grpc's older way, which hides the names.
+    """
+    methods = operations_pb2.DESCRIPTOR.services_by_name["Operations"].methods
+    server.add_registered_method_handlers(
+        "google.longrunning.Operations",
+        {
+            method.name: grpc.unary_unary_rpc_method_handler(
+                getattr(servicer, method.name),
+                GetMessageClass(method.input_type).FromString,
+                GetMessageClass(method.output_type).SerializeToString,
+            )
+            for method in methods
+        },
+    )
 
 
 class WatchServicer(assay_operations_pb2_grpc.OperationWatchServiceServicer):

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import grpc.aio
-from google.longrunning import operations_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
@@ -22,7 +21,12 @@ from assay.engine.engine import Engine
 from assay.errors import FailedPrecondition
 from assay.operations.records import OperationRecords
 from assay.operations.runner import Operations
-from assay.operations.servicer import OperationsServicer, OperationView, WatchServicer
+from assay.operations.servicer import (
+    OperationsServicer,
+    OperationView,
+    WatchServicer,
+    add_operations_to_server,
+)
 from assay.operations.v1 import operations_pb2_grpc as watch_pb2_grpc
 from assay.server.guard import Guard
 from assay.server.health import DependencyCheck, Health
@@ -122,10 +126,11 @@ class FrontServer:
         checkup_pb2_grpc.add_CheckupServiceServicer_to_server(CheckupServicer(self.fronts), guarded)
         watch_pb2_grpc.add_OperationWatchServiceServicer_to_server(WatchServicer(self._view), guarded)
         operations = OperationsServicer(self._view, self._settings.administrators)
-        operations_pb2_grpc.add_OperationsServicer_to_server(operations, guarded)
+        add_operations_to_server(operations, guarded)
         self._health.add_to_server(guarded)
         names = (*self._engines, *HELPERS, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(names), guarded)
+        guarded.check_complete()
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:

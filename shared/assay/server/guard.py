@@ -82,11 +82,19 @@ class GuardedServer:
     def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
         self._server = server
         self._guard = guard
+        self._nameless: set[str] = set()
 
-    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.ServiceRpcHandler]) -> None:
         """Generated code registers its handlers twice; `add_registered_method_handlers` knows their names."""
+        self._nameless.update(handler.service_name() for handler in handlers)
+
+    def check_complete(self) -> None:
+        """Raises RuntimeError where code of an older generator gave handlers without names: they would not be served."""
+        if self._nameless:
+            raise RuntimeError(f"{', '.join(sorted(self._nameless))}: register the handlers by their names")
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self._nameless.discard(service)
         guarded = {name: self._guard.wrap(service, name, handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
         self._server.add_registered_method_handlers(service, guarded)
