@@ -89,7 +89,7 @@ class GuardedServer:
         self._nameless.update(handler.service_name() for handler in handlers)
 
     def check_complete(self) -> None:
-        """Raises RuntimeError where code of an older generator gave handlers without names: they would not be served."""
+        """RuntimeError where code of an older generator gave handlers without names: they would go unserved."""
         if self._nameless:
             raise RuntimeError(f"{', '.join(sorted(self._nameless))}: register the handlers by their names")
 
