@@ -1,5 +1,1 @@
-"""Talking to the platform: connections, remote artifacts, waiting for operations."""
-
-from assay.client.connection import Connection, connect
-
-__all__ = ["Connection", "connect"]
+"""Talking to the platform: connections, waiting for operations, errors as the server sent them."""
