@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
+from assay.errors import InvalidInput
 from assay.models.predict import predict, token_nats
 from assay_moe_router.core.statistics import Floats
 from assay_moe_router.core.text_batches import Windows
@@ -27,16 +28,21 @@ def cloze_accuracy(
 ) -> Floats:
     """1 where the model finds the true end of a sequence likelier than three ends of other sequences, else 0; [S].
 
-    The wrong ends are drawn from the same split with `seed`, are as long, and stand at the same place. Guessing
-    gives 0.25.
+    The wrong ends are those of three different sequences, drawn from the same split with `seed`; they are as long, and
+    stand at the same place. Guessing gives 0.25. Raises InvalidInput for fewer than four sequences, and for ends that
+    leave nothing to continue.
     """
     ids, count = windows.ids, windows.sequences
-    random = np.random.default_rng(seed)
+    if count < CHOICES:
+        raise InvalidInput("text.sequences", f"is {count}; a cloze task needs at least {CHOICES}")
+    longest = ids.shape[1] // 2
+    if not 1 <= continuation_tokens <= longest:
+        raise InvalidInput("continuation_tokens", f"is {continuation_tokens}; give 1 to {longest}, half a sequence")
+    ends = _ends(count, np.random.default_rng(seed))
     likelihoods: Floats = np.empty((count, CHOICES))
     for choice in range(CHOICES):
-        others = np.arange(count) if choice == 0 else _others(count, random)
         candidates = ids.clone()
-        candidates[:, -continuation_tokens:] = ids[others, -continuation_tokens:]
+        candidates[:, -continuation_tokens:] = ids[ends[choice], -continuation_tokens:]
         for start in range(0, count, batch):
             cancel.check()
             output, targets = predict(model, candidates[start : start + batch])
@@ -47,7 +53,10 @@ def cloze_accuracy(
     return hits
 
 
-def _others(count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """A random other sequence for each."""
-    others: NDArray[np.int64] = (np.arange(count) + random.integers(1, count, count)) % count
-    return others
+def _ends(count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """[CHOICES, count] each sequence's own number, then those of different other ones."""
+    ends = np.empty((CHOICES, count), dtype=np.int64)
+    ends[0] = np.arange(count)
+    for sequence in range(count):
+        ends[1:, sequence] = (sequence + 1 + random.choice(count - 1, CHOICES - 1, replace=False)) % count
+    return ends

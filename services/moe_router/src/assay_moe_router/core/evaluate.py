@@ -75,7 +75,7 @@ class Measured:
                 {int(layer): tokens for layer, tokens in document["slot_tokens"].items()},
                 {int(layer): tokens for layer, tokens in document["expert_tokens"].items()},
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DataLoss("measurements cannot be read; evaluate again") from error
 
 
@@ -118,7 +118,7 @@ class Evaluation:
                 },
                 document["sequences"],
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DataLoss("the evaluation cannot be read; evaluate again") from error
 
 
@@ -171,6 +171,8 @@ def paired(before: Floats, after: Floats, *, resamples: int = 10_000, seed: int 
     """Percentile bootstrap of the mean difference over pairs [S]; sequences are resampled, not tokens."""
     if resamples < 100:
         raise InvalidInput("bootstrap_resamples", f"is {resamples}; an interval needs at least 100")
+    if len(before) < 2:
+        raise InvalidInput("sequences", f"is {len(before)}; an interval needs at least 2")
     difference = after - before
     random = np.random.default_rng(seed)
     low, high = np.quantile(resampled_means(difference, resamples, random), [0.025, 0.975])
@@ -187,6 +189,8 @@ def resampled_means(values: Floats, resamples: int, random: np.random.Generator)
 
 
 def _joined(parts: Sequence[Prediction]) -> Prediction:
+    if len({part.tokens for part in parts}) != 1:
+        raise InvalidInput("shards", "have sequences of different lengths; evaluate again")
     return Prediction(
         np.concatenate([part.nats for part in parts]),
         np.concatenate([part.correct for part in parts]),
@@ -195,6 +199,8 @@ def _joined(parts: Sequence[Prediction]) -> Prediction:
 
 
 def _added(parts: Sequence[Mapping[int, Sequence[int]]]) -> dict[int, list[int]]:
+    if len({tuple((layer, len(tokens)) for layer, tokens in sorted(part.items())) for part in parts}) != 1:
+        raise InvalidInput("shards", "have different layers or slots; they are of different plans")
     return {layer: np.sum([part[layer] for part in parts], axis=0).tolist() for layer in parts[0]}
 
 
@@ -203,4 +209,7 @@ def _prediction_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def _prediction(document: Mapping[str, Any]) -> Prediction:
-    return Prediction(np.array(document["nats"]), np.array(document["correct"]), int(document["tokens"]))
+    nats, correct = (np.array(document[name], dtype=np.float64) for name in ("nats", "correct"))
+    if nats.ndim != 1 or nats.shape != correct.shape:
+        raise ValueError("nats and correct are of different sequences")
+    return Prediction(nats, correct, int(document["tokens"]))

@@ -45,6 +45,17 @@ class LayerScores:
     scores: Floats
     per_sequence: Floats | None = None
 
+    def __post_init__(self) -> None:
+        field, count = f"layers[{self.layer}].importance", len(self.experts)
+        if self.scores.shape != (count,):
+            raise InvalidInput(field, f"has shape {self.scores.shape} for {count} experts; give one score each")
+        if self.per_sequence is not None and (self.per_sequence.ndim != 2 or len(self.per_sequence) != count):
+            raise InvalidInput(field, f"by sequence has shape {self.per_sequence.shape}; give [{count}, sequences]")
+        for expert in np.flatnonzero(~np.isfinite(self.scores)):
+            raise InvalidInput(
+                f"{field}[{self.experts[expert]}]", f"is {self.scores[expert]:g}; check the model's weights"
+            )
+
 
 @dataclass(frozen=True)
 class Importance:
@@ -54,7 +65,11 @@ class Importance:
     layers: tuple[LayerScores, ...]
 
     def layer(self, index: int) -> LayerScores:
-        return next(layer for layer in self.layers if layer.layer == index)
+        """InvalidInput where the layer was not scored."""
+        for layer in self.layers:
+            if layer.layer == index:
+                return layer
+        raise InvalidInput("importance", f"says nothing of layer {index}; score the model that was calibrated")
 
     def to_files(self) -> dict[str, bytes]:
         """Files of an artifact: arrays as safetensors, and a summary for people."""
@@ -80,7 +95,7 @@ class Importance:
                 Metric(document["metric"]),
                 tuple(
                     LayerScores(
-                        entry["layer"],
+                        int(entry["layer"]),
                         tuple(int(e) for e in arrays[f"{entry['layer']}.experts"]),
                         arrays[f"{entry['layer']}.scores"],
                         arrays.get(f"{entry['layer']}.per_sequence"),
@@ -99,17 +114,19 @@ class Importance:
         layers = []
         for index in sorted({layer.layer for part in parts for layer in part.layers}):
             pieces = [layer for part in parts for layer in part.layers if layer.layer == index]
-            pieces.sort(key=lambda piece: piece.experts)
-            experts = tuple(expert for piece in pieces for expert in piece.experts)
-            if len(set(experts)) != len(experts):
+            experts = np.array([expert for piece in pieces for expert in piece.experts])
+            if len(set(experts.tolist())) != len(experts):
                 raise InvalidInput("shards", f"score an expert of layer {index} twice")
             known = [piece.per_sequence for piece in pieces if piece.per_sequence is not None]
+            if len({part.shape[1] for part in known}) > 1:
+                raise InvalidInput("shards", f"score layer {index} on different numbers of sequences; score again")
+            order = np.argsort(experts)
             layers.append(
                 LayerScores(
                     index,
-                    experts,
-                    np.concatenate([piece.scores for piece in pieces]),
-                    np.concatenate(known) if len(known) == len(pieces) else None,
+                    tuple(experts[order].tolist()),
+                    np.concatenate([piece.scores for piece in pieces])[order],
+                    np.concatenate(known)[order] if len(known) == len(pieces) else None,
                 )
             )
         return cls(parts[0].metric, tuple(layers))

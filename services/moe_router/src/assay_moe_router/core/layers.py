@@ -9,7 +9,11 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from assay.errors import InvalidInput
 from assay_moe_router.core.sites import Site, find_sites
+
+SHARED = ("shared_experts", "shared_expert", "shared_mlp")
+SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class MoeLayer:
     """One layer of routed experts.
 
     experts: m in the paper. top_k: k. capacity: tokens an expert takes at most per sequence (Switch), 0 for no
-    limit. layout: "fused" (3-D parameters) or "modules"; the flags say how the fused parameters are stored.
+    limit. layout: "fused" (3-D parameters) or "modules"; the flags say how the fused parameters are stored. dtype: of
+    the matrices.
     matrix_names, matrices: an expert's matrices as (rows, columns), rows being outputs however they are stored;
     vector_values: values of its biases and norms.
     """
@@ -51,7 +56,11 @@ class ModelLayout:
     bytes: int
 
     def layer(self, index: int) -> MoeLayer:
-        return next(layer for layer in self.layers if layer.layer == index)
+        """InvalidInput where the layer has no routed experts."""
+        for layer in self.layers:
+            if layer.layer == index:
+                return layer
+        raise InvalidInput("layer", f"{index} has no routed experts; there are {[one.layer for one in self.layers]}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,16 +124,13 @@ def unique_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 def _layer(model: PreTrainedModel, site: Site) -> MoeLayer:
     weights = site.weights(0)
     module, config = site.module, model.config.get_text_config()
-    block = model.get_submodule(site.path.rpartition(".")[0])
-    shared = any(hasattr(block, name) for name in ("shared_experts", "shared_expert", "shared_mlp"))
-    count = getattr(config, "n_shared_experts", None) or 1
     return MoeLayer(
         layer=site.layer,
         experts=site.experts,
         top_k=site.top_k,
-        shared_experts=int(count) if shared else 0,
+        shared_experts=_shared_experts(model, site),
         bytes_per_expert=sum(value.numel() * value.element_size() for value in weights.values()),
-        dtype=str(next(iter(weights.values())).dtype).removeprefix("torch."),
+        dtype=str(weights[site.matrices()[0]].dtype).removeprefix("torch."),
         capacity=int(config.expert_capacity) if site.switch else 0,
         layout="modules" if site.switch else "fused",
         transposed=site.transposed,
@@ -134,6 +140,16 @@ def _layer(model: PreTrainedModel, site: Site) -> MoeLayer:
         matrices=tuple(_shape(weights[name], site.transposed) for name in site.matrices()),
         vector_values=sum(value.numel() for value in weights.values() if value.ndim != 2),
     )
+
+
+def _shared_experts(model: PreTrainedModel, site: Site) -> int:
+    """Experts beside the routed ones; Granite keeps them a level above the experts' own block."""
+    block = site.path.rpartition(".")[0]
+    owners = [model.get_submodule(path) for path in (block, block.rpartition(".")[0])]
+    if not any(getattr(owner, name, None) is not None for owner in owners for name in SHARED):
+        return 0
+    config = model.config.get_text_config()
+    return next((int(count) for name in SHARED_COUNTS if (count := getattr(config, name, None))), 1)
 
 
 def _shape(matrix: Tensor, transposed: bool) -> tuple[int, int]:

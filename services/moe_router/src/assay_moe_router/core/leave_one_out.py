@@ -47,6 +47,8 @@ def leave_one_out(
     progress: Progress = silent,
 ) -> Importance:
     """Rise in loss (nats per token), or fall in accuracy, of each sequence when an expert is removed."""
+    if not metric.leaves_out:
+        raise InvalidInput("metric", f"{metric.value} leaves no expert out; take one_pass")
     sites = find_sites(model)
     target = _site(sites, layer)
     if not experts or any(not 0 <= expert < target.experts for expert in experts):

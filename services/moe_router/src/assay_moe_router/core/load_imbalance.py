@@ -32,13 +32,15 @@ def load_imbalance(slot_tokens: NDArray[np.generic] | Sequence[float], experts: 
 def batch_curve(counts: Ints, batch_sizes: Sequence[int]) -> dict[int, NDArray[np.float64]]:
     """Instantaneous LIS: of each batch of consecutive sequences, by batch size.
 
-    counts: [S, m]. Returns, for each size that fits, [S // size] scores.
+    counts: [S, m]. Returns, for each size that fits, the scores of the S // size batches; a batch without tokens has
+    none and is left out, as is a size whose batches all are.
     """
     sequences, experts = counts.shape
     curve = {}
     for size in batch_sizes:
         batches = sequences // size
-        if batches:
-            loads = counts[: batches * size].reshape(batches, size, experts).sum(axis=1)
+        loads = counts[: batches * size].reshape(batches, size, experts).sum(axis=1)
+        loads = loads[loads.sum(axis=1) > 0]
+        if len(loads):
             curve[size] = experts * loads.max(axis=1) / loads.sum(axis=1)
     return curve

@@ -11,8 +11,8 @@ from assay_moe_router.core.statistics import Floats, check_loads
 
 def lorenz_curve(loads: NDArray[np.generic]) -> tuple[Floats, Floats]:
     """Shares of experts and of tokens, both [m + 1] from 0 to 1, least busy expert first."""
+    check_loads(loads, "loads")
     values = np.sort(np.asarray(loads, dtype=np.float64))
-    check_loads(values, "loads")
     if values.sum() == 0:
         raise InvalidInput("loads", "are all 0; send at least one token")
     tokens = np.concatenate([[0.0], np.cumsum(values) / values.sum()])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assay.errors import InvalidInput
 from assay_moe_router.core.load_imbalance import batch_curve
 from assay_moe_router.core.statistics import LayerRouting
 
@@ -38,15 +39,18 @@ def batch_points(
     Multinomial: every choice drawn independently with the layer's mean odds (two choices of a token may then
     coincide, which real top-k never does). Shuffle: the tokens as they were routed, dealt to sequences at random,
     which keeps each token's k experts together and removes only what tokens of one sequence have in common.
+    Raises InvalidInput for a layer without tokens.
     """
+    if not layer.counts.any():
+        raise InvalidInput(f"layers[{layer.layer}].counts", "are all 0; leave the layer out")
     random = np.random.default_rng(seed)
-    sizes = [size for size in batch_sizes if size <= len(layer.counts)]
-    observed = batch_curve(layer.counts, sizes)
+    observed = batch_curve(layer.counts, batch_sizes)
+    sizes = list(observed)
     multinomial = {size: np.empty(draws) for size in sizes}
     shuffled = {size: np.empty(draws) for size in sizes}
     per_sequence = layer.counts.sum(axis=1)
     odds = layer.loads / layer.loads.sum()
-    real = (layer.choices >= 0).all(axis=2)  # [S, T]
+    real = (layer.choices >= 0).any(axis=2)  # [S, T]; a token may have other choices on another device
     tokens = layer.choices[real]  # [N, k]
     lengths = real.sum(axis=1)
     owners = np.repeat(np.arange(len(lengths)), lengths)
@@ -73,5 +77,5 @@ def batch_points(
 
 
 def _count(owners: np.ndarray, tokens: np.ndarray, sequences: int, experts: int) -> np.ndarray:
-    cells = (owners[:, None] * experts + tokens).ravel()
+    cells = (owners[:, None] * experts + tokens)[tokens >= 0]
     return np.bincount(cells, minlength=sequences * experts).reshape(sequences, experts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
+from assay.errors import InvalidInput
 from assay.progress import Progress, silent
 from assay_moe_router.core.importance import Importance, LayerScores, Metric
 from assay_moe_router.core.predictions import counted, predictions
@@ -31,6 +33,8 @@ def one_pass(
     row, averaged over the rows of all the expert's matrices, x the inputs routed to it (Wanda, arXiv:2306.11695).
     FREQUENCY: share of the layer's choices.
     """
+    if metric.leaves_out:
+        raise InvalidInput("metric", f"{metric.value} needs a pass for every expert; take leave_one_out")
     if metric is Metric.FREQUENCY:
         with observe(model) as observer:
             predictions(model, windows, batch, cancel=cancel, progress=counted(windows.sequences, progress))
@@ -40,8 +44,8 @@ def one_pass(
                 LayerScores(
                     layer.layer,
                     tuple(range(layer.experts)),
-                    layer.loads / layer.loads.sum(),
-                    (layer.counts / layer.counts.sum(axis=1, keepdims=True)).T,
+                    layer.loads / max(1, layer.loads.sum()),
+                    (layer.counts / np.maximum(1, layer.counts.sum(axis=1, keepdims=True))).T,
                 )
                 for layer in observer.statistics().layers
             ),
@@ -80,7 +84,7 @@ class _Norms:
     def see(self, hidden: Tensor, index: Tensor, weight: Tensor) -> None:
         self._tokens += len(hidden)
         for expert in torch.unique(index).tolist():
-            if expert < self._site.experts:
+            if 0 <= expert < self._site.experts:
                 token, position = torch.where(index == expert)
                 output = self._site.run_expert(self._site.weights(expert), hidden[token])
                 norms = output.double().norm(dim=-1) * weight[token, position].double()
@@ -99,7 +103,7 @@ class _Wanda:
 
     def see(self, hidden: Tensor, index: Tensor, weight: Tensor) -> None:
         for expert in torch.unique(index).tolist():
-            if expert < self._site.experts:
+            if 0 <= expert < self._site.experts:
                 weights = self._site.weights(expert)
                 inputs = hidden[(index == expert).any(dim=-1)]
                 inner = self._site.inner_activations(weights, inputs)

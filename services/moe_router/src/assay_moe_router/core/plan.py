@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import DataLoss, InvalidInput
+from assay.errors import DataLoss, FailedPrecondition, InvalidInput
 from assay_moe_router.core.load_imbalance import load_imbalance
+from assay_moe_router.core.quantize import BITS
 from assay_moe_router.core.statistics import Floats, Ints
 
 DOCUMENT = "plan.json"
 OWN = 0
 """Bits of a slot that is stored in the model's own type."""
+MISMATCH = "PLAN_OF_ANOTHER_MODEL"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,16 @@ class LayerPlan:
         if any(not 0 <= expert < self.experts for expert in self.slot_experts):
             raise InvalidInput(f"layers[{self.layer}].slot_experts", f"holds an id outside 0..{self.experts - 1}")
         if not len(self.slot_experts) == len(self.slot_bits) == len(self.slot_bytes):
-            raise InvalidInput(f"layers[{self.layer}].slot_bits", "must say the bits of every slot")
+            raise InvalidInput(f"layers[{self.layer}].slot_bits", "must say the bits and bytes of every slot")
+        for slot, (bits, size) in enumerate(zip(self.slot_bits, self.slot_bytes, strict=True)):
+            if bits not in (OWN, *BITS):
+                raise InvalidInput(f"layers[{self.layer}].slot_bits[{slot}]", f"is {bits}; choose of {(OWN, *BITS)}")
+            if size <= 0:
+                raise InvalidInput(f"layers[{self.layer}].slot_bytes[{slot}]", f"is {size}; every slot takes some")
+        if len(self.expert_tokens) != self.experts:
+            raise InvalidInput(
+                f"layers[{self.layer}].expert_tokens", f"are {len(self.expert_tokens)} for {self.experts} experts"
+            )
 
     @property
     def replicas(self) -> int:
@@ -118,7 +129,11 @@ class BalancePlan:
         return sum(layer.bytes_after for layer in self.layers)
 
     def layer(self, index: int) -> LayerPlan:
-        return next(layer for layer in self.layers if layer.layer == index)
+        """FailedPrecondition where the plan has no such layer: then it is of another model."""
+        for layer in self.layers:
+            if layer.layer == index:
+                return layer
+        raise FailedPrecondition(f"the plan says nothing of layer {index}; plan again for this model", reason=MISMATCH)
 
     def to_json(self) -> bytes:
         document = {"schema_version": 1, **asdict(self)}
@@ -141,7 +156,7 @@ class BalancePlan:
                     LayerPlan(**{key: _tupled(value) for key, value in entry.items()}) for entry in document["layers"]
                 ),
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise DataLoss("the plan cannot be read; plan again") from error
 
 

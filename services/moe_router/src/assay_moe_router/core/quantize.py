@@ -8,6 +8,7 @@ and given back as they were. Biases and norms are kept as they are: they are sma
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,12 @@ from assay.errors import InvalidInput
 
 GROUP = 128
 BITS = (8, 4)
-# Half precision cannot hold a scale below 6e-8 or above 65504; weights near either are no trained model's.
+# Half precision cannot hold a scale below 6e-8 or above 65504; weights near either are no trained model's, and
+# become 0 or are clipped.
 INT4_SCALE = torch.float16
 INT8_SCALE = torch.float32
+
+TensorLayout = tuple[tuple[int, int], torch.dtype]
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def quantize(matrix: Tensor, bits: int) -> QuantizedMatrix:
     padded = F.pad(weights, (0, -matrix.shape[1] % group))
     grouped = padded.view(len(weights), -1, group)  # [out, groups, group]
     # Rounding the scale up would waste range; rounding it down clips the largest weight by half a step at most.
-    scales = _scales(grouped, 7).to(INT4_SCALE)
+    scales = _scales(grouped, 7).clamp(max=torch.finfo(INT4_SCALE).max).to(INT4_SCALE)
     codes = _round(grouped, scales.float(), 7).view(len(weights), -1)
     return QuantizedMatrix(4, pack_nibbles(codes), scales.squeeze(-1), matrix.shape[1])
 
@@ -72,11 +76,16 @@ def dequantize(quantized: QuantizedMatrix, dtype: torch.dtype = torch.float32) -
 
 def quantized_bytes(rows: int, columns: int, bits: int) -> int:
     """Bytes of a quantized [rows, columns] matrix with its scales, without making it."""
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in quantized_layout(rows, columns, bits))
+
+
+def quantized_layout(rows: int, columns: int, bits: int) -> tuple[TensorLayout, TensorLayout]:
+    """Shape and type of values and scales of a quantized [rows, columns] matrix."""
     if bits == 8:
-        return rows * (columns + INT8_SCALE.itemsize)
+        return ((rows, columns), torch.int8), ((rows, 1), INT8_SCALE)
     group = int4_group(columns)
     groups = -(-columns // group)
-    return rows * groups * (group // 2 + INT4_SCALE.itemsize)
+    return ((rows, groups * group // 2), torch.uint8), ((rows, groups), INT4_SCALE)
 
 
 def int4_group(columns: int) -> int:

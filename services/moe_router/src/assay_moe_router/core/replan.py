@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from assay.errors import InvalidInput
 from assay_moe_router.core.evaluate import Comparison, paired
 from assay_moe_router.core.importance import Importance
 from assay_moe_router.core.plan import BalancePlan
@@ -41,8 +42,13 @@ def replan(
     seed: int = 0,
 ) -> Replanning:
     """traffic: sequences in the order they come. The static plan stands on `calibration`, the dynamic one for window
-    t on window t - 1 alone; both are scored on window t. Both have the same policy, bits and budget.
+    t on window t - 1 alone; both are scored on window t. Both have the same policy, bits and budget. change: negative
+    where planning again is better; its interval resamples windows. Raises InvalidInput for fewer than three windows.
     """
+    if window_sequences < 1 or traffic.sequences < 3 * window_sequences:
+        raise InvalidInput(
+            "window_sequences", f"is {window_sequences}; give 1 to {traffic.sequences // 3}, a third of the traffic"
+        )
 
     def planned(statistics: RoutingStatistics) -> BalancePlan:
         return plan_replicate_quantize(model, statistics, importance, expert_bytes, policy=policy, bits=bits)

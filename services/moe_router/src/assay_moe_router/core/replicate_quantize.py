@@ -2,7 +2,8 @@
 
 The paper leaves open how many replicas, who pays and what bits cost. Here: replicas go one by one to the expert whose
 slots are busiest; each layer pays for its own replicas, so that a layer's device needs no more memory than before;
-experts that are replicated are never quantized themselves; the least important pay first, and only as many as must.
+the busiest expert and experts that are replicated are never quantized themselves; the least important pay first, and
+only as many as must.
 R int8 replicas need R + 1 int8 experts, not R, because scales take bytes too.
 """
 
@@ -26,8 +27,8 @@ MAX_SLOTS_PER_EXPERT = 4
 
 
 class Policy(Enum):
-    """PAPER: one replica of the busiest expert of each layer. TARGET_LIS: as few as reach the target. BYTES: as many
-    as the budget pays for.
+    """PAPER: one replica of the busiest expert of each layer. TARGET_LIS: as few as reach the target, or as few as
+    come closest to it. BYTES: as many as the budget pays for.
     """
 
     PAPER = "paper"
@@ -63,28 +64,32 @@ def plan_replicate_quantize(
     budget_bytes: for all experts of all layers, 0 for what they take now; a smaller budget is shared out in
     proportion. exact: replicas of the experts' own type and nothing quantized, so logits do not change; memory grows,
     up to the budget where one is given. bits: widths that may be used; wider ones are used first.
-    Raises InvalidInput, and FailedPrecondition where even a plan without replicas does not fit; its metadata says how
-    many bytes are short.
+    Raises InvalidInput, and FailedPrecondition where even a plan without replicas does not fit; its metadata says
+    which budget would do and how many bytes are short of it.
     """
     widths = _check(bits, target_load_imbalance, budget_bytes, policy, exact)
+    for index, layer in enumerate(statistics.layers):
+        if layer.layer not in expert_bytes:
+            raise InvalidInput(f"statistics.layers[{index}]", f"is layer {layer.layer}, which the model does not have")
     before = sum(expert_bytes[layer.layer].own * layer.experts for layer in statistics.layers)
     budget = budget_bytes or (0 if exact else before)
-    layers, short = [], 0
+    layers, least = [], budget
     for routing in statistics.layers:
         sizes = expert_bytes[routing.layer]
         share = budget * sizes.own * routing.experts // before if budget else None
         scores = _scores(importance, routing.layer, routing.experts)
         planner = _LayerPlanner(routing.layer, routing.loads, scores, sizes, widths, share)
         found = planner.plan(policy, target_load_imbalance)
-        short += max(0, found.bytes_after - share) if share is not None else 0
+        # The smallest budget whose share is enough for this layer.
+        least = max(least, -(-found.bytes_after * before // found.bytes_before)) if budget else 0
         layers.append(found)
     plan = BalancePlan(model, policy.value, exact, tuple(widths), target_load_imbalance, budget, tuple(layers))
-    if short:
+    if least > budget:
         raise FailedPrecondition(
-            f"budget_bytes: the experts take {plan.bytes_after} bytes at the least with these bits, {short} above the "
-            "budget; raise it, or allow fewer bits",
+            f"budget_bytes: {budget} are {least - budget} short; experts take {least} at the least with these bits. "
+            "Raise it, or allow fewer bits",
             reason="BUDGET_UNPAYABLE",
-            metadata={"bytes_short": str(short), "least_bytes": str(plan.bytes_after)},
+            metadata={"bytes_short": str(least - budget), "least_bytes": str(least)},
         )
     return plan
 
@@ -97,8 +102,10 @@ class _LayerPlanner:
     ) -> None:
         self._layer, self._loads, self._sizes, self._widths, self._budget = layer, loads, sizes, widths, budget
         self._experts = len(loads)
-        # Least important first; of equals the less busy one, then the lower id.
-        self._payers = sorted(range(self._experts), key=lambda e: (float(scores[e]), int(loads[e]), e))
+        heavy = {int(np.argmax(loads))} if loads.any() else set()
+        # Least important first; of equals the less busy one, then the lower id. The busiest never pays.
+        order = sorted(range(self._experts), key=lambda e: (float(scores[e]), int(loads[e]), e))
+        self._payers = [expert for expert in order if expert not in heavy]
 
     def plan(self, policy: Policy, target: float) -> LayerPlan:
         replicas: list[int] = []
@@ -106,9 +113,9 @@ class _LayerPlanner:
         if best is None:
             return self._made(replicas, *self._cheapest())
         if not self._loads.sum():
-            return self._made(replicas, *best, notes=("no token reached this layer; it is left as it is",))
+            return self._made(replicas, *best, notes=("no token reached this layer; it gets no replica",))
         limit = 1 if policy is Policy.PAPER else (MAX_SLOTS_PER_EXPERT - 1) * self._experts
-        note = ""
+        note, closest = "", (replicas, best)
         while len(replicas) < limit:
             if policy is Policy.TARGET_LIS and self._imbalance(replicas) <= target:
                 break
@@ -118,6 +125,11 @@ class _LayerPlanner:
                 note = f"replica {len(more)} cannot be paid for within {self._budget} bytes"
                 break
             replicas, best = more, paid
+            if self._imbalance(replicas) < self._imbalance(closest[0]):
+                closest = replicas, best
+        if policy is Policy.TARGET_LIS:
+            # Replicas that brought the layer no closer would cost precision for nothing.
+            replicas, best = closest
         if policy is Policy.TARGET_LIS and (reached := self._imbalance(replicas)) > target:
             note = f"the target {target:g} is not reached, {reached:.3f} is; {note or 'more slots do not help'}"
         elif policy is Policy.BYTES:
@@ -143,7 +155,8 @@ class _LayerPlanner:
         """
         if self._budget is None:
             return [OWN] * self._experts, OWN
-        payers = [expert for expert in self._payers if expert not in set(replicas)]
+        replicated = set(replicas)
+        payers = [expert for expert in self._payers if expert not in replicated]
         for replica_bits in self._widths or (OWN,):
             excess = self._experts * self._sizes.own + len(replicas) * self._sizes.at(replica_bits) - self._budget
             bits = [OWN] * self._experts
@@ -163,7 +176,9 @@ class _LayerPlanner:
         return None
 
     def _cheapest(self) -> tuple[list[int], int]:
-        return [self._widths[-1] if self._widths else OWN] * self._experts, OWN
+        narrowest = min((OWN, *self._widths), key=self._sizes.at)
+        payers = set(self._payers)
+        return [narrowest if expert in payers else OWN for expert in range(self._experts)], OWN
 
     def _made(
         self, replicas: Sequence[int], bits: Sequence[int], replica_bits: int, notes: tuple[str, ...] = ()

@@ -94,9 +94,13 @@ class RoutingObserver:
         )
 
     def note_router(self, site: Site, output: Any) -> None:
-        """Switch's router hands over what is left after the capacity cut; its logits tell the choice before it."""
-        logits: Tensor = output[2]
-        self._routed[site.layer] = logits.detach().argmax(dim=-1).reshape(-1, 1).cpu()
+        """Switch's router hands over what is left after the capacity cut; its logits tell the choice before it.
+
+        It chooses by probabilities in the model's own type, where close ones tie that logits tell apart.
+        """
+        _, chosen, logits = output
+        probabilities = logits.detach().softmax(dim=-1).to(chosen.dtype)
+        self._routed[site.layer] = probabilities.argmax(dim=-1).reshape(-1, 1).cpu()
 
     def check_calls(self) -> None:
         """After a forward pass: each layer's experts must have run once, or the counts mean nothing."""

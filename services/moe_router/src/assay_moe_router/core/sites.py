@@ -124,6 +124,12 @@ def find_sites(model: PreTrainedModel) -> tuple[Site, ...]:
             (f"{parent}.{name}" for name in ("gate", "router") if hasattr(model.get_submodule(parent), name)), ""
         )
         sites.append(Site(layer, path, router, module, experts, top_k))
+    if len({site.layer for site in sites}) != len(sites):
+        raise Unimplemented(
+            f"{type(model).__name__} has several sets of routed experts in a layer; this service tells layers apart by "
+            "their number alone",
+            reason="AMBIGUOUS_LAYERS",
+        )
     if not sites:
         raise Unimplemented(
             f"{type(model).__name__} has no routed experts that can be observed: it is dense, or keeps its experts "
@@ -140,15 +146,15 @@ def replaced_experts(
     """Runs each site's experts through `make(site)` inside the block; restores the model's own way after it."""
     ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, _run_handler)
     before = getattr(model.config, "_experts_implementation", None)
-    for site in sites:
-        run = make(site)
-        if site.switch:
-            site.module.forward = _as_switch_forward(site, run)
-        else:
-            setattr(site.module, _HANDLER, run)
-    if not all(site.switch for site in sites):
-        model.set_experts_implementation(IMPLEMENTATION)
     try:
+        for site in sites:
+            run = make(site)
+            if site.switch:
+                site.module.forward = _as_switch_forward(site, run)
+            else:
+                setattr(site.module, _HANDLER, run)
+        if not all(site.switch for site in sites):
+            model.set_experts_implementation(IMPLEMENTATION)
         yield
     finally:
         if not all(site.switch for site in sites):
@@ -196,7 +202,7 @@ def _layer(path: str) -> int:
 
 def _top_k(model: PreTrainedModel, path: str) -> int:
     config = model.config.get_text_config()
-    for name in ("num_experts_per_tok", "top_k", "moe_topk", "num_experts_per_token"):
+    for name in ("num_experts_per_tok", "top_k", "moe_topk", "num_experts_per_token", "top_k_experts"):
         if isinstance(value := getattr(config, name, None), int):
             return value
     raise Unimplemented(f"{type(model).__name__} does not say to how many experts {path} sends a token")

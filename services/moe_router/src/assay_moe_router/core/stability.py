@@ -15,7 +15,7 @@ from assay_moe_router.core.statistics import Floats
 class StabilityPoint:
     """Rank agreement between what `sequences` sequences say and what all the others do, over random draws.
 
-    spearman: mean; low, high: its 95 % range over draws. top: share of the draws in which both name the same
+    spearman: mean; low, high: its 95 % range over draws. same_first: share of the draws in which both name the same
     least important expert (or busiest, for loads).
     """
 

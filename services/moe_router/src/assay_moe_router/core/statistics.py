@@ -17,6 +17,8 @@ from assay.errors import DataLoss, InvalidInput, ResourceExhausted
 COUNTS = "counts.safetensors"
 SUMMARY = "statistics.json"
 MAX_EXPERTS, MAX_CHOICES = 4096, 2**28
+MAX_LAYER_EXPERTS = 2**20
+"""Experts of all layers together."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -43,20 +45,24 @@ class LayerRouting:
     foreign_choices: int = 0
 
     def __post_init__(self) -> None:
-        field = f"layers[{self.layer}].counts"
+        field = f"layers[{self.layer}]"
         if self.counts.ndim != 2 or not self.counts.shape[1]:
-            raise InvalidInput(field, f"has shape {self.counts.shape}; give [sequences, experts]")
-        if self.experts > MAX_EXPERTS or self.choices.size > MAX_CHOICES:
-            raise ResourceExhausted(
-                f"{field}: {self.experts} experts or {self.choices.size} choices are above the limits of {MAX_EXPERTS} "
-                f"and {MAX_CHOICES}; calibrate on fewer sequences",
-                reason="STATISTICS_TOO_LARGE",
-            )
-        check_loads(self.counts.sum(axis=0), field)
-        if self.choices.shape[-1] > self.experts:
+            raise InvalidInput(f"{field}.counts", f"has shape {self.counts.shape}; give [sequences, experts]")
+        _check_choices(self.layer, self.experts, self.choices)
+        if len(self.counts) != len(self.choices):
             raise InvalidInput(
-                f"layers[{self.layer}].choices", f"k is {self.choices.shape[-1]}, above m = {self.experts}"
+                f"{field}.counts", f"is of {len(self.counts)} sequences, choices of {len(self.choices)}; give the same"
             )
+        for name in ("counts", "weight_sums", "dropped"):
+            check_loads(getattr(self, name), f"{field}.{name}")
+        if self.counts.dtype != np.int64:
+            raise InvalidInput(f"{field}.counts", f"are {self.counts.dtype}, which loses count; give int64")
+        for name in ("weight_sums", "dropped"):
+            if getattr(self, name).shape != (self.experts,):
+                raise InvalidInput(f"{field}.{name}", f"has shape {getattr(self, name).shape}; give [{self.experts}]")
+        for name in ("masked_tokens", "foreign_choices"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{field}.{name}", f"is {getattr(self, name)}; counts are not negative")
 
     @classmethod
     def from_choices(
@@ -71,8 +77,7 @@ class LayerRouting:
         foreign_choices: int = 0,
     ) -> LayerRouting:
         """Counts what `choices` [S, T, k] says; InvalidInput for an expert id out of range."""
-        if choices.size and (choices.max() >= experts or choices.min() < -1):
-            raise InvalidInput(f"layers[{layer}].choices", f"holds an expert id outside 0..{experts - 1}")
+        _check_choices(layer, experts, choices)
         rows = choices.shape[0]
         flat = choices.reshape(rows, -1).astype(np.int64)
         cells = np.where(flat >= 0, flat, experts) + np.arange(rows)[:, None] * (experts + 1)
@@ -81,11 +86,14 @@ class LayerRouting:
 
     @classmethod
     def concatenate(cls, parts: Sequence[LayerRouting]) -> LayerRouting:
-        """The same layer over more sequences."""
+        """The same layer over more sequences; shorter ones are filled up with "no choice"."""
+        if len({(part.layer, part.experts, part.top_k) for part in parts}) != 1:
+            raise InvalidInput("shards", f"of layer {parts[0].layer} differ in experts or k; they are of two models")
+        longest = max(part.choices.shape[1] for part in parts)
         return cls(
             layer=parts[0].layer,
             counts=np.concatenate([part.counts for part in parts]),
-            choices=np.concatenate([part.choices for part in parts]),
+            choices=np.concatenate([_filled(part.choices, longest) for part in parts]),
             weight_sums=np.sum([part.weight_sums for part in parts], axis=0),
             dropped=np.sum([part.dropped for part in parts], axis=0),
             masked_tokens=sum(part.masked_tokens for part in parts),
@@ -130,9 +138,23 @@ class RoutingStatistics:
         for index, layer in enumerate(self.layers):
             if layer.layer in seen[:index]:
                 raise InvalidInput(f"layers[{index}].layer", f"is {layer.layer} again; give each layer once")
+            if len(layer.counts) != self.sequences:
+                raise InvalidInput(
+                    f"layers[{index}].counts",
+                    f"is of {len(layer.counts)} sequences, the first layer's of {self.sequences}; give the same",
+                )
+        if (total := sum(layer.experts for layer in self.layers)) > MAX_LAYER_EXPERTS:
+            raise ResourceExhausted(
+                f"layers: hold {total} experts together, above the limit of {MAX_LAYER_EXPERTS}; give fewer layers",
+                reason="STATISTICS_TOO_LARGE",
+            )
 
     def layer(self, index: int) -> LayerRouting:
-        return next(layer for layer in self.layers if layer.layer == index)
+        """InvalidInput where the layer was not counted."""
+        for layer in self.layers:
+            if layer.layer == index:
+                return layer
+        raise InvalidInput("layer", f"{index} is not among the {len(self.layers)} counted layers; calibrate again")
 
     @property
     def sequences(self) -> int:
@@ -168,17 +190,17 @@ class RoutingStatistics:
             document = json.load(io.BytesIO(files[SUMMARY]))
             layers = tuple(
                 LayerRouting.from_choices(
-                    entry["layer"],
-                    entry["experts"],
+                    int(entry["layer"]),
+                    int(entry["experts"]),
                     arrays[f"{entry['layer']}.choices"],
                     weight_sums=arrays[f"{entry['layer']}.weight_sums"],
                     dropped=arrays[f"{entry['layer']}.dropped"],
-                    masked_tokens=entry["masked_tokens"],
-                    foreign_choices=entry["foreign_choices"],
+                    masked_tokens=int(entry["masked_tokens"]),
+                    foreign_choices=int(entry["foreign_choices"]),
                 )
                 for entry in document["layers"]
             )
-        except (KeyError, ValueError, TypeError, SafetensorError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError, SafetensorError) as error:
             raise DataLoss("routing statistics cannot be read; calibrate again") from error
         return cls(layers)
 
@@ -195,7 +217,35 @@ class RoutingStatistics:
 def check_loads(loads: NDArray[np.generic], field: str) -> None:
     """Raises InvalidInput, naming the index, for NaN, infinite or negative loads."""
     values = np.asarray(loads, dtype=np.float64)
-    for index in np.flatnonzero(~np.isfinite(values)):
-        raise InvalidInput(f"{field}[{index}]", f"is {values[index]}; loads are finite counts")
-    for index in np.flatnonzero(values < 0):
-        raise InvalidInput(f"{field}[{index}]", f"is {values[index]:g}; loads are not negative")
+    for wrong, why in ((~np.isfinite(values), "loads are finite counts"), (values < 0, "loads are not negative")):
+        for index in np.argwhere(wrong):
+            raise InvalidInput(_element(field, index), f"is {values[tuple(index)]:g}; {why}")
+
+
+def _check_choices(layer: int, experts: int, choices: NDArray[np.integer]) -> None:
+    """Limits first, so that nothing is allocated for what is too large."""
+    field = f"layers[{layer}].choices"
+    if choices.ndim != 3 or not np.issubdtype(choices.dtype, np.integer):
+        raise InvalidInput(field, f"has shape {choices.shape} of {choices.dtype}; give integers [sequences, tokens, k]")
+    if experts > MAX_EXPERTS or max(choices.size, len(choices) * experts) > MAX_CHOICES:
+        raise ResourceExhausted(
+            f"{field}: {experts} experts or {choices.size} choices are above the limits of {MAX_EXPERTS} and "
+            f"{MAX_CHOICES}; calibrate on fewer sequences",
+            reason="STATISTICS_TOO_LARGE",
+        )
+    if choices.shape[2] > experts:
+        raise InvalidInput(field, f"k is {choices.shape[2]}, above m = {experts}")
+    for index in np.argwhere((choices >= experts) | (choices < -1)):
+        raise InvalidInput(
+            _element(field, index), f"is {choices[tuple(index)]}, no expert; ids are 0..{experts - 1}, -1 for none"
+        )
+
+
+def _filled(choices: NDArray[np.int32], tokens: int) -> NDArray[np.int32]:
+    """[S, T, k] with T up to `tokens`."""
+    missing = tokens - choices.shape[1]
+    return np.pad(choices, ((0, 0), (0, missing), (0, 0)), constant_values=-1) if missing else choices
+
+
+def _element(field: str, index: NDArray[np.intp]) -> str:
+    return field + "".join(f"[{position}]" for position in index)

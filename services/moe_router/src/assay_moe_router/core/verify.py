@@ -36,6 +36,11 @@ def verify(original: PreTrainedModel, balanced: BalancedModel, probe: Windows) -
         logits_before = predict(original, probe.ids)[0].logits
     with balanced.running():
         logits_after = predict(balanced.model, probe.ids)[0].logits
+    if not torch.isfinite(logits_before).all():
+        raise FailedPrecondition(
+            "the original model gives values that are not finite on the probe; check its weights",
+            reason="VERIFICATION_FAILED",
+        )
     if not torch.isfinite(logits_after).all():
         raise _refused("gives values that are not finite")
     before, after = (logits.double().log_softmax(dim=-1) for logits in (logits_before, logits_after))
