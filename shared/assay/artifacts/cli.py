@@ -76,7 +76,7 @@ def show(session: CommandSession, reference: str) -> None:
     document = document_of(artifact)
 
     def human() -> None:
-        console = Console()
+        console = Console(soft_wrap=True)  # digests stay in one piece
         console.print(f"{artifact.digest}  {artifact.manifest.kind}  {_size(artifact.size_bytes)}", highlight=False)
         for file in artifact.manifest.files:
             console.print(f"  {file.path}  {_size(file.size_bytes)}  {file.sha256[:12]}", highlight=False)
