@@ -103,7 +103,7 @@ up: setup ## all services, embedded in one process, up until Ctrl-C
 
 .PHONY: up-ray
 up-ray: setup ## all services, their heavy work on a Ray cluster started here, up until Ctrl-C
-	@exec $(BIN)/python -m assay.engine.local_ray $(ARGS)
+	@exec $(BIN)/assay serve --engine ray $(ARGS)
 
 .PHONY: proto
 proto: setup ## Python stubs of protos/, written anew
