@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,25 @@ async def serving(
     finally:
         await server.stop()
         slots.close()
+
+
+@contextmanager
+def serving_in_thread(store: str, **settings: Any) -> Iterator[str]:
+    """A front for synchronous clients, in a thread of its own; its address."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    front = serving(store, **settings)
+    try:
+        server = asyncio.run_coroutine_threadsafe(front.__aenter__(), loop).result()
+        try:
+            yield server.address
+        finally:
+            asyncio.run_coroutine_threadsafe(front.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def method(

@@ -158,8 +158,16 @@ def _policies(fronts: Mapping[str, Front]) -> dict[str, MethodPolicy]:
 
 
 def _dependencies(engine: Engine, artifacts: ArtifactStore) -> DependencyCheck:
+    proved = False
+
     async def check() -> None:
-        await asyncio.to_thread(artifacts.objects.head, "probes/health")
+        nonlocal proved
+        if proved:
+            await asyncio.to_thread(artifacts.objects.head, "probes/health")
+        else:
+            # A store that was away when the front started has yet to show that it honours conditional writes.
+            await asyncio.to_thread(artifacts.objects.check)
+            proved = True
         await engine.check()
 
     return check

@@ -40,7 +40,7 @@ class Platform:
         self.server = FrontServer(engines, self._artifacts, settings, metrics)
 
     async def start(self) -> str:
-        """Refuses a store that answers but ignores conditional writes; one that is away may come back."""
+        """Serves; returns the address. Call `check_store` before."""
         return await self.server.start()
 
     async def stop(self) -> None:
@@ -48,7 +48,10 @@ class Platform:
         self._slots.close()
 
     def check_store(self) -> None:
-        """Raises FailedPrecondition for a store that cannot be used, Unavailable for one that is away."""
+        """Raises FailedPrecondition for a store that cannot be used, such as one that ignores conditional writes.
+
+        Unavailable for one that is away, which may come back: until it has shown itself, health says so.
+        """
         self._artifacts.objects.check()
 
     def _engine(self, service: Service, engine: str) -> Engine:
