@@ -81,15 +81,20 @@ test-all: setup ## linters, then all tests
 	$(BIN)/python -m pytest $(ARGS) || status=$$?
 	exit $$status
 
-# From cheap to dear.
-BENCHES := $(wildcard tests/bench/*.py)
+# From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
+BENCHES := chassis serve_modes moe_balance
 
 .PHONY: bench
 bench: setup ## the figures the READMEs give, measured on this machine
-	@for bench in $(BENCHES); do
+	@missed=()
+	for bench in $(BENCHES); do
 		echo "== $$bench"
-		PYTHONPATH=tests $(BIN)/python "$$bench" $(ARGS)
+		PYTHONPATH=tests $(BIN)/python -m "bench.$$bench" $(ARGS) || missed+=("$$bench")
 	done
+	if [ $${#missed[@]} -gt 0 ]; then
+		echo "make: bars missed, or not measured, by: $${missed[*]}" >&2
+		exit 1
+	fi
 
 .PHONY: up
 up: setup ## all services, embedded in one process, up until Ctrl-C

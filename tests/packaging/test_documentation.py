@@ -46,3 +46,15 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"(?:`|^|&& )make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE))
     targets = set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert named - targets == set()
+
+
+def test_make_bench_runs_every_bench() -> None:
+    (listed,) = re.findall(r"^BENCHES := (.+)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    there = {path.stem for path in (REPOSITORY / "tests/bench").glob("*.py") if path.stem != "__init__"}
+    assert sorted(listed.split()) == sorted(there)
+
+
+def test_the_index_of_decisions_lists_every_page() -> None:
+    folder = REPOSITORY / "docs/adr"
+    listed = re.findall(r"\]\((\d{4}-[^)]+)\)", (folder / "README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in folder.glob("[0-9]*.md"))
