@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import time
 import uuid
+from collections.abc import Coroutine
 from typing import Any
 
 from assay.errors import AssayError
@@ -27,32 +28,41 @@ class Lease:
         self._records, self._operation, self._owner, self._tracker = records, operation, owner, tracker
         self._version: str | None = None
 
+    @property
+    def held(self) -> bool:
+        """As far as this front knows."""
+        return self._version is not None
+
     async def acquire(self) -> bool:
         """False where another front holds it, or the operation has ended."""
-        held = await asyncio.to_thread(self._records.lease, self._operation)
-        if held is not None and not is_free(held[1], self._owner):
-            return False
-        # In this order: a front that ends an operation commits the result before it lets the lease go.
-        if await asyncio.to_thread(self._records.result, self._operation) is not None:
-            return False
-        if held is not None:
-            self._tracker.resume(from_json(held[1].get("progress", {})))
-        self._version = await self._write(held[0].version if held else None, LEASE_S)
-        return self._version is not None
+        await _whole(self._acquire())
+        return self.held
 
     async def keep(self) -> None:
         """Renews until another front holds the lease; then returns."""
-        while True:
+        while self.held:
             await asyncio.sleep(RENEW_S)
             with contextlib.suppress(AssayError):
-                self._version = await self._write(self._version, LEASE_S) or await self._still_ours()
-                if self._version is None:
-                    return
+                await _whole(self._renew())
 
     async def release(self) -> None:
         """Lets the next front go on at once."""
         with contextlib.suppress(AssayError):
             await self._write(self._version, 0.0)
+
+    async def _acquire(self) -> None:
+        held = await asyncio.to_thread(self._records.lease, self._operation)
+        if held is not None and not is_free(held[1], self._owner):
+            return
+        # In this order: a front that ends an operation commits the result before it lets the lease go.
+        if await asyncio.to_thread(self._records.result, self._operation) is not None:
+            return
+        if held is not None:
+            self._tracker.resume(from_json(held[1].get("progress", {})))
+        self._version = await self._write(held[0].version if held else None, LEASE_S)
+
+    async def _renew(self) -> None:
+        self._version = await self._write(self._version, LEASE_S) or await self._still_ours()
 
     async def _still_ours(self) -> str | None:
         """The version to go on from, where a renewal was stored but its answer lost."""
@@ -67,6 +77,16 @@ class Lease:
             "renewal": uuid.uuid4().hex,  # versions are unique where contents are
         }
         return await asyncio.to_thread(self._records.write_lease, self._operation, content, expected)
+
+
+async def _whole(write: Coroutine[Any, Any, None]) -> None:
+    """Sees a write to its end even if cancelled: of one cut short nobody knows whether it was stored."""
+    task = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def is_free(content: Any, owner: str) -> bool:

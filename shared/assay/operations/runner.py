@@ -102,9 +102,8 @@ class Operations:
             self._run(specification, at_once=True)
 
     def active(self, operation: str) -> Active | None:
-        """The run in this process, None where the operation is done, waits, or runs elsewhere."""
-        run = self._active.get(operation)
-        return run if run is not None and run.working else None
+        """The run in this process, working or about to; None where the operation is done, waits, or runs elsewhere."""
+        return self._active.get(operation)
 
     def wake(self) -> None:
         """Lets everyone who watches a run look again."""
@@ -170,15 +169,15 @@ class Operations:
         try:
             if await lease.acquire():
                 run.working = True
-                try:
-                    await self._finish(run, lease, traceparent)
-                finally:
-                    await asyncio.shield(lease.release())
+                run.tracker.wake()
+                await self._finish(run, lease, traceparent)
         except AssayError as error:
             log.warning("operation %s stops here for now: %s", operation, error.message)
         except Exception:
             log.exception("operation %s stops here for now", operation)
         finally:
+            if lease.held:
+                await asyncio.shield(lease.release())
             del self._active[operation]
             run.tracker.wake()  # watchers, who then see the result
 

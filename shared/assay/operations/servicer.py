@@ -51,7 +51,7 @@ class OperationView:
     async def read(self, operation: str) -> operations_pb2.Operation:
         """NotFound for an unknown one."""
         # Most reads are a watcher's, several a second: they should not cost the store anything.
-        if (run := self.active(operation)) is not None:
+        if (run := self.active(operation)) is not None and run.working:
             return _shown(run)
         return await asyncio.to_thread(self._recorded, operation)
 
@@ -72,14 +72,18 @@ class OperationView:
         seen.metadata.Pack(metadata, deterministic=True)
         return seen
 
-    async def changed(self, operation: str) -> None:
-        """Returns when something may have changed, at the latest after POLL_S. Unavailable once this front stops."""
+    def next_change(self, operation: str) -> asyncio.Event | None:
+        """For `until`; to be taken before the operation is read. None where it does not run in this process."""
         run = self.active(operation)
-        if run is None:
+        return None if run is None else run.tracker.next_change()
+
+    async def until(self, change: asyncio.Event | None) -> None:
+        """Returns when something may have changed, at the latest after POLL_S. Unavailable once this front stops."""
+        if change is None:
             await asyncio.sleep(POLL_S)
         else:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(run.tracker.changed(), POLL_S)
+                await asyncio.wait_for(change.wait(), POLL_S)
         if self._stopping:
             raise Unavailable("this server is stopping; ask again, and another will answer", reason="STOPPING")
 
@@ -144,9 +148,11 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         timeout_s = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not (seen := await self._view.read(operation)).done:
-                    await self._view.changed(operation)
-                return seen
+                while True:
+                    change = self._view.next_change(operation)
+                    if (seen := await self._view.read(operation)).done:
+                        return seen
+                    await self._view.until(change)
         return await self._view.read(operation)
 
     async def CancelOperation(  # noqa: N802
@@ -208,6 +214,7 @@ class WatchServicer(assay_operations_pb2_grpc.OperationWatchServiceServicer):
         operation = id_of_name(request.name)
         last = b""
         while True:
+            change = self._view.next_change(operation)
             seen = await self._view.read(operation)
             if (data := seen.SerializeToString(deterministic=True)) != last:
                 last = data
@@ -215,4 +222,4 @@ class WatchServicer(assay_operations_pb2_grpc.OperationWatchServiceServicer):
             if seen.done:
                 return
             await asyncio.sleep(MIN_WATCH_INTERVAL_S)
-            await self._view.changed(operation)
+            await self._view.until(change)

@@ -14,7 +14,7 @@ from assay.operations.v1 import operations_pb2
 
 
 class Tracker:
-    """Progress of one run; whoever waits on `changed()` wakes at every change."""
+    """Progress of one run; whoever waits on `next_change()` wakes at every change."""
 
     def __init__(self) -> None:
         self._steps_done = 0
@@ -65,8 +65,9 @@ class Tracker:
     def snapshot(self) -> operations_pb2.Progress:
         return self._latest
 
-    async def changed(self) -> None:
-        await self._changed.wait()
+    def next_change(self) -> asyncio.Event:
+        """Set once anything changes. Whoever takes it before a look misses nothing that comes after."""
+        return self._changed
 
     def wake(self) -> None:
         """For changes that are not this tracker's: the run has ended."""
