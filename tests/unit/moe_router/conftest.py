@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
+from torch import Tensor
 from transformers import (
     DeepseekV3Config,
     DeepseekV3ForCausalLM,
@@ -24,6 +27,20 @@ from transformers import (
     SwitchTransformersConfig,
     SwitchTransformersForConditionalGeneration,
 )
+
+from assay.models.checkpoint import load_model
+from assay.models.predict import predict
+from assay_moe_router.core.importance import Importance, LayerScores, Metric
+from assay_moe_router.core.layers import describe
+from assay_moe_router.core.packed_experts import expert_bytes
+from assay_moe_router.core.plan import BalancePlan
+from assay_moe_router.core.replicate_quantize import Policy, plan_replicate_quantize
+from assay_moe_router.core.routing import observe
+from assay_moe_router.core.text_batches import Windows
+
+# A loaded machine is no reason to fail, and the same examples everywhere none to wonder.
+settings.register_profile("unit", deadline=None, derandomize=True)
+settings.load_profile("unit")
 
 EXPERTS = 8
 SHAPE: dict[str, Any] = {
@@ -127,3 +144,46 @@ def family(request: pytest.FixtureRequest) -> PreTrainedModel:
 def tokens() -> torch.Tensor:
     """[6, 12] token ids."""
     return torch.randint(2, 64, (6, 12), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def windows(tokens: torch.Tensor) -> Windows:
+    """`tokens` as text."""
+    return Windows(tokens, ("test",) * len(tokens))
+
+
+@pytest.fixture
+def plan_of() -> Callable[..., BalancePlan]:
+    """`plan_of(model, tokens, ...)`: a plan from the model's own routing, less used experts paying first."""
+    return planned
+
+
+@torch.no_grad()
+def planned(model: PreTrainedModel, tokens: Tensor, **options: Any) -> BalancePlan:
+    options = {"policy": Policy.TARGET_LIS, "target_load_imbalance": 1.0, **options}
+    with observe(model) as observer:
+        predict(model, tokens)
+    statistics = observer.statistics()
+    importance = Importance(
+        Metric.FREQUENCY,
+        tuple(
+            LayerScores(layer.layer, tuple(range(layer.experts)), layer.loads / layer.loads.sum())
+            for layer in statistics.layers
+        ),
+    )
+    sizes = {layer.layer: expert_bytes(layer) for layer in describe(model).layers}
+    return plan_replicate_quantize("model", statistics, importance, sizes, **options)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[PreTrainedModel], tuple[Path, PreTrainedModel]]:
+    """`saved(model)`: a checkpoint in bfloat16, and the model read back from it in its stored type."""
+
+    def save(model: PreTrainedModel) -> tuple[Path, PreTrainedModel]:
+        folder = tmp_path / "checkpoint"
+        model.to(torch.bfloat16).save_pretrained(folder)
+        stored = load_model(folder)
+        stored.set_experts_implementation("eager")
+        return folder, stored
+
+    return save
