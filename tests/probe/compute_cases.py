@@ -5,68 +5,25 @@ They run where the placement lives: in the test for local processes, inside a Se
 
 from __future__ import annotations
 
-import hashlib
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assay.cancel import CancelToken
 from assay.compute import Compute
 from assay.errors import Cancelled, DeadlineExceeded, InvalidInput, Unavailable
+from probe import work
 
 STOPS_WITHIN_S = 1.0
 
 
-def square(number: int) -> int:
-    return number * number
-
-
-def square_slowly_at_first(number: int) -> int:
-    time.sleep(0.3 if number < 2 else 0.0)
-    return number * number
-
-
-def die_once(work: tuple[str, int]) -> int:
-    """Kills its own process the first time it sees an odd number."""
-    folder, number = work
-    mark = Path(folder) / f"died-{number}"
-    if number % 2 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return number * number
-
-
-def die_always(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def refuse(number: int) -> int:
-    if number == 2:
-        raise InvalidInput("items[2]", "is 2; send another")
-    if number == 3:
-        raise KeyError("three")
-    return number
-
-
-def hash_for_an_hour(work: tuple[str, int]) -> bytes:
-    """Native code that no Python exception interrupts; its pid lies in the folder."""
-    folder, number = work
-    if number < 0:
-        return b""
-    (Path(folder) / f"pid-{os.getpid()}").touch()
-    return hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
-
-
 def gives_results_in_the_order_of_items(compute: Compute, folder: Path) -> None:
-    results = list(compute.map(square_slowly_at_first, range(12), cancel=CancelToken()))
-    assert results == [n * n for n in range(12)], results
-    assert list(compute.map(square, [], cancel=CancelToken())) == []
+    assert list(compute.map(work.slow_when_early, range(12), cancel=CancelToken())) == list(range(12))
+    assert list(compute.map(work.square, [], cancel=CancelToken())) == []
 
 
 def takes_no_more_items_than_it_may_hold(compute: Compute, folder: Path) -> None:
@@ -78,7 +35,7 @@ def takes_no_more_items_than_it_may_hold(compute: Compute, folder: Path) -> None
             taken += 1
             yield number
 
-    for given, result in enumerate(compute.map(square, items(), cancel=CancelToken(), max_in_flight=3)):
+    for given, result in enumerate(compute.map(work.square, items(), cancel=CancelToken(), max_in_flight=3)):
         assert result == given * given
         assert taken - given <= 3, (taken, given)
     assert taken == 30
@@ -90,72 +47,84 @@ def tells_how_far_it_is(compute: Compute, folder: Path) -> None:
     def progress(done: int, total: int, unit: str = "", **figures: float) -> None:
         told.append((done, total, unit))
 
-    list(compute.map(square, [1, 2, 3], cancel=CancelToken(), progress=progress, unit="squares"))
+    list(compute.map(work.square, [1, 2, 3], cancel=CancelToken(), progress=progress, unit="squares"))
     assert told == [(1, 3, "squares"), (2, 3, "squares"), (3, 3, "squares")], told
 
 
 def runs_again_what_a_killed_worker_held(compute: Compute, folder: Path) -> None:
-    work = [(str(folder), number) for number in range(4)]
-    results = list(compute.map(die_once, work, cancel=CancelToken(), max_in_flight=2))
-    assert results == [0, 1, 4, 9], results
-    assert len(list(folder.glob("died-*"))) == 2  # so the retries are what gave the results
+    markers = [folder / str(number) for number in range(4)]
+    markers[0].touch()
+    markers[2].touch()
+    results = list(compute.map(work.die_once, map(str, markers), cancel=CancelToken(), max_in_flight=2))
+    assert results == ["survived"] * 4, results
+    assert all(marker.exists() for marker in markers)  # so two died first
 
 
 def gives_up_where_workers_keep_dying(compute: Compute, folder: Path) -> None:
     with pytest.raises(Unavailable) as caught:
-        list(compute.map(die_always, [1], cancel=CancelToken(), retries=1))
+        list(compute.map(work.die, [1], cancel=CancelToken(), retries=1))
     assert caught.value.reason == "WORKERS_DIED"
 
 
 def raises_what_the_function_raised(compute: Compute, folder: Path) -> None:
     given: list[int] = []
     with pytest.raises(InvalidInput) as caught:
-        given.extend(compute.map(refuse, [1, 2], cancel=CancelToken()))
+        given.extend(compute.map(work.refuse, [1, 2, 3], cancel=CancelToken()))
     assert type(caught.value) is InvalidInput
-    assert caught.value.violations[0].field == "items[2]"
-    with pytest.raises(KeyError) as other:
-        given.extend(compute.map(refuse, [1, 3], cancel=CancelToken()))
-    assert type(other.value) is KeyError
-    assert given == [1, 1]
+    assert caught.value.violations[0].field == "items[3]"
+    assert given == [1, 2]
+    with pytest.raises(RuntimeError, match="NeedsTwoArguments: out of cheese"):
+        list(compute.map(work.raise_what_cannot_travel, [1], cancel=CancelToken()))
+
+
+def shares_the_cores_among_its_workers(compute: Compute, folder: Path) -> None:
+    assert list(compute.map(work.native_threads, [1], cancel=CancelToken())) == ["1"]
 
 
 def stops_native_work_on_cancel(compute: Compute, folder: Path) -> None:
-    token = CancelToken()
-    asked: list[float] = []
+    for function in (work.note_and_hash, work.note_and_match):  # without and with the interpreter lock
+        own = folder / function.__name__
+        own.mkdir()
+        token = CancelToken()
+        asked: list[float] = []
 
-    def cancel_once_it_runs() -> None:
-        _wait_for_pids(folder)
-        asked.append(time.monotonic())
-        token.cancel()
+        def cancel_once_it_runs(own: Path = own, token: CancelToken = token, asked: list[float] = asked) -> None:
+            _wait_for_pids(own)
+            asked.append(time.monotonic())
+            token.cancel()
 
-    canceller = threading.Thread(target=cancel_once_it_runs)
-    canceller.start()
-    with pytest.raises(Cancelled):
-        list(compute.map(hash_for_an_hour, [(str(folder), 1)], cancel=token))
-    canceller.join()
-    _check_gone(folder, asked[0])
+        canceller = threading.Thread(target=cancel_once_it_runs)
+        canceller.start()
+        with pytest.raises(Cancelled):
+            list(compute.map(function, [str(own)], cancel=token))
+        canceller.join()
+        _check_gone(own, asked[0])
 
 
 def stops_native_work_at_the_deadline(compute: Compute, folder: Path) -> None:
-    list(compute.map(hash_for_an_hour, [(str(folder), -1)], cancel=CancelToken()))  # a worker is warm now
+    list(compute.map(work.square, [1], cancel=CancelToken()))  # a worker is warm now
     begun = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        list(compute.map(hash_for_an_hour, [(str(folder), 1)], cancel=CancelToken(time.time() + 4.0)))
+        list(compute.map(work.note_and_hash, [str(folder)], cancel=CancelToken(time.time() + 4.0)))
     assert _pids(folder), "the work never began"
     _check_gone(folder, begun + 4.0)
 
 
 def stops_the_work_of_a_reader_that_leaves(compute: Compute, folder: Path) -> None:
-    results = compute.map(hash_for_an_hour, [(str(folder), -1), (str(folder), 1)], cancel=CancelToken())
-    assert next(results) == b""
+    results: Any = compute.map(work.hash_unless_told, ["", str(folder)], cancel=CancelToken())
+    assert next(results) is None
     _wait_for_pids(folder)
     left = time.monotonic()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     _check_gone(folder, left)
 
 
+def works_until_it_is_killed(compute: Compute, folder: Path) -> None:
+    list(compute.map(work.note_and_hash, [str(folder)], cancel=CancelToken()))
+
+
 def _pids(folder: Path) -> list[int]:
-    return [int(file.name.removeprefix("pid-")) for file in folder.glob("pid-*")]
+    return [int(file.name) for file in folder.iterdir()]
 
 
 def _wait_for_pids(folder: Path) -> None:
@@ -190,6 +159,7 @@ CASES: dict[str, Callable[[Compute, Path], None]] = {
         runs_again_what_a_killed_worker_held,
         gives_up_where_workers_keep_dying,
         raises_what_the_function_raised,
+        shares_the_cores_among_its_workers,
         stops_native_work_on_cancel,
         stops_native_work_at_the_deadline,
         stops_the_work_of_a_reader_that_leaves,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from google.protobuf.wrappers_pb2 import DoubleValue, Int64Value, StringValue
 
+from assay.compute import LocalCompute
 from assay.engine.step import StepContext
 from assay.errors import DataLoss, InvalidInput
-from probe import compute_cases, steps
+from probe import compute_cases, steps, work
 
 MODELS_KEPT = 4
 LOADED: OrderedDict[str, None] = OrderedDict()
@@ -49,6 +50,11 @@ def spin(request: StringValue, context: StepContext) -> StringValue:
             out.flush()
             context.progress(done, 0, "turns")
             time.sleep(0.01)
+
+
+def crunch(request: StringValue, context: StepContext) -> StringValue:
+    list(LocalCompute(2).map(work.note_and_match, [request.value] * 2, cancel=context.cancel))
+    return request
 
 
 def fail(request: StringValue, context: StepContext) -> StringValue:
@@ -116,6 +122,7 @@ def compute_case(request: StringValue, context: StepContext) -> StringValue:
 STEPS = {
     steps.DIGEST_SHARD: digest_shard,
     steps.SPIN: spin,
+    steps.CRUNCH: crunch,
     steps.FAIL: fail,
     steps.ECHO: echo,
     steps.COUNT_UP: count_up,

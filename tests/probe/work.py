@@ -75,3 +75,9 @@ def note_and_match(folder: str) -> None:
     """Leaves its process id and stays in native code that keeps the interpreter lock: no thread of it can run."""
     Path(folder, str(os.getpid())).touch()
     re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+def hash_unless_told(folder: str) -> None:
+    """As note_and_hash; returns at once where there is no folder."""
+    if folder:
+        note_and_hash(folder)

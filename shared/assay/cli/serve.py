@@ -54,7 +54,8 @@ def _placed(engine: str, services: Sequence[str], config: Config) -> Iterator[st
     if engine != "ray":
         yield engine
         return
-    from assay.engine.local_ray import TOKEN, EngineSpec, local_ray
+    from assay.engine.local_ray import EngineSpec, local_ray
+    from assay.engine.serve_wire import TOKEN_VARIABLE
     from assay.server.service import find_service, installed_services
 
     chosen = [find_service(name) for name in services or installed_services()]
@@ -62,5 +63,5 @@ def _placed(engine: str, services: Sequence[str], config: Config) -> Iterator[st
     # Until the server takes signals over, one must still end Ray.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     with local_ray([EngineSpec(s.name, s.engine_module) for s in chosen], config.store) as cluster:
-        os.environ[TOKEN] = cluster.token  # for the engines' client in this process
+        os.environ[TOKEN_VARIABLE] = cluster.token  # for the engines' client in this process
         yield f"serve://{cluster.address}"

@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from assay.cancel import CancelToken
+from assay.compute.call import call
 from assay.compute.compute import ItemT, ResultT
 from assay.errors import Unavailable
 from assay.progress import Progress, silent
@@ -39,7 +40,7 @@ class RayCompute:
         retries: int = 2,
         max_in_flight: int | None = None,
     ) -> Iterator[ResultT]:
-        task = ray.remote(**self._resources, max_retries=retries)(function)
+        task = ray.remote(**self._resources, max_retries=retries)(call)
         waiting = iter(items)
         total = len(items) if isinstance(items, Sized) else 0
         room = max_in_flight or 2 * self._workers()
@@ -50,7 +51,7 @@ class RayCompute:
                 cancel.check()
                 while len(in_flight) < room:
                     try:
-                        in_flight.append(task.remote(next(waiting)))
+                        in_flight.append(task.remote(function, next(waiting)))
                     except StopIteration:
                         break
                 if not in_flight:

@@ -14,6 +14,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from assay.compute.call import call
+
 
 class Pool:
     """`workers` processes, each with its share of this machine's cores for native threads."""
@@ -43,17 +45,7 @@ class Pool:
 
 
 def _call(pickled: bytes) -> bytes:
-    function, item = pickle.loads(pickled)
-    try:
-        result = function(item)
-    except Exception as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            # It would break the pool on its way back.
-            raise RuntimeError(f"{type(error).__name__}: {error}") from None
-        raise
-    return pickle.dumps(result)
+    return pickle.dumps(call(*pickle.loads(pickled)))
 
 
 def _begin(lifeline: Connection, threads: int) -> None:

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -93,6 +94,33 @@ class StepHost:
                 self._table = {step.name: (step, function) for step, function in load_steps(self._module).items()}
             return self._table
 
+    async def run(self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall) -> Message:
+        """The step's one reply; as `events`, but without progress, which saves two of three wake-ups of the loop."""
+        cancel = CancelToken(call.deadline_unix_s)
+
+        def work() -> Message:
+            try:
+                with _span_of(name, call):
+                    for reply in self._replies(name, request, call, cancel, _ignore):
+                        return reply
+                raise AssertionError(f"step {name} ended without a reply")
+            except BaseException as error:
+                raise as_assay_error(error) from None
+
+        working = self._executor.submit(work)
+        finished = asyncio.wrap_future(working)
+        try:
+            async with asyncio.timeout(cancel.remaining_s()):
+                return await asyncio.shield(finished)
+        except TimeoutError:
+            raise DeadlineExceeded() from None
+        finally:
+            if not finished.done():
+                cancel.cancel()
+                if not working.cancel():
+                    await asyncio.wait([finished])
+                    finished.exception()  # it is known already how this call ended
+
     async def events(
         self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall
     ) -> AsyncGenerator[StepProgress | Message, None]:
@@ -112,7 +140,7 @@ class StepHost:
 
         def work() -> None:
             try:
-                with span(f"step {name}", call.traceparent, operation_id=call.operation_id, request_id=call.request_id):
+                with _span_of(name, call):
                     for reply in self._replies(name, request, call, cancel, _throttled(tell)):
                         while not room.acquire(timeout=0.05):
                             cancel.check()
@@ -170,6 +198,14 @@ async def _within(cancel: CancelToken, happened: asyncio.Queue[EventT]) -> Event
             return await happened.get()
     except TimeoutError:
         raise DeadlineExceeded() from None
+
+
+def _span_of(name: str, call: StepCall) -> AbstractContextManager[Any]:
+    return span(f"step {name}", call.traceparent, operation_id=call.operation_id, request_id=call.request_id)
+
+
+def _ignore(progress: StepProgress) -> None:
+    """Tells nobody."""
 
 
 def _throttled(tell: Callable[[StepProgress], None]) -> Callable[[StepProgress], None]:

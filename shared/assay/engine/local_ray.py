@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.engine.serve_mode import CHOSEN, MODES, own_haproxy
+from assay.engine.serve_wire import TOKEN_VARIABLE
 from assay.errors import FailedPrecondition, Unavailable
 
 MARK = "ASSAY_LOCAL_RAY"  # in the environment of every process of a cluster, to find what a crash leaves behind
-TOKEN = "ASSAY_ENGINE_TOKEN"
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 
@@ -177,7 +177,7 @@ class LocalRay:
             **(own_haproxy(folder, (stats, metrics, fallback_http, fallback_grpc)) if self._mode == "haproxy" else {}),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "ASSAY_STORE": self._store,
-            TOKEN: self.token,
+            TOKEN_VARIABLE: self.token,
             MARK: self._mark,
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray calls loopback addresses "no cluster" and knows them by this name only.

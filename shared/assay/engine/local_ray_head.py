@@ -16,7 +16,8 @@ import grpc
 import ray
 from ray import serve
 
-from assay.engine.serve_app import GRPC_SERVICER, TOKEN_HEADER, application
+from assay.engine.serve_app import GRPC_SERVICER, application
+from assay.engine.serve_wire import TOKEN_HEADER, token_of_environment
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -86,7 +87,7 @@ def deploy(engines: list[dict[str, Any]], before: set[str], port: int) -> set[st
 
 
 def _wait_for(name: str, port: int) -> None:
-    metadata = (("application", name), (TOKEN_HEADER, os.environ.get("ASSAY_ENGINE_TOKEN", "")))
+    metadata = (("application", name), (TOKEN_HEADER, token_of_environment()))
     deadline = time.monotonic() + ANSWER_TIMEOUT_S
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         describe = engine_pb2_grpc.EngineServiceStub(channel).DescribeEngine

@@ -8,7 +8,6 @@ tracebacks in status texts, so failures travel in the messages and remote texts 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -20,6 +19,7 @@ from google.protobuf import any_pb2
 
 from assay.engine.engine import StepCall, StepProgress
 from assay.engine.host import MESSAGE_BYTES, check_size
+from assay.engine.serve_wire import SILENCE_S, TOKEN_HEADER, token_of_environment
 from assay.engine.step import ReplyT, RequestT, Step
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
 from assay.errors import (
@@ -35,7 +35,6 @@ from assay.status import from_status
 GRACE_S = 1.0  # the engine itself answers a passed deadline; the transport gives up a little later
 CHECK_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 10.0
-SILENCE_S = 60.0  # an open step is heard of every few seconds; after this long its engine is gone
 ENVELOPE_BYTES = 64 * 2**10  # what a step's message may grow by on the way
 RETRY_AFTER_S = 2.0
 
@@ -47,8 +46,8 @@ class ServeEngine:
     """
 
     def __init__(self, address: str, application: str, *, token: str | None = None) -> None:
-        shown = os.environ.get("ASSAY_ENGINE_TOKEN", "") if token is None else token
-        self._metadata = (("application", application), *((("x-assay-engine-token", shown),) if shown else ()))
+        shown = token_of_environment() if token is None else token
+        self._metadata = (("application", application), *(((TOKEN_HEADER, shown),) if shown else ()))
         # As the one-field message ListApplicationsResponse spells it.
         self._listed = b"\x0a" + bytes([len(application)]) + application.encode()
         self._channel = grpc.aio.insecure_channel(

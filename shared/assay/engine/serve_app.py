@@ -11,14 +11,14 @@ import asyncio
 import hmac
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from ray import serve
 
 from assay.compute.on_ray import RayCompute
@@ -26,6 +26,7 @@ from assay.config import Config
 from assay.engine.engine import StepCall, StepProgress
 from assay.engine.environment import describe_environment
 from assay.engine.host import StepHost, as_assay_error
+from assay.engine.serve_wire import HEARTBEAT_S, TOKEN_HEADER, token_of_environment
 from assay.engine.step import Resources, Step
 from assay.engine.v1 import engine_pb2
 from assay.errors import AssayError, InvalidInput
@@ -34,10 +35,8 @@ from assay.status import to_status
 from assay.telemetry import configure
 
 GRPC_SERVICER = "assay.engine.v1.engine_pb2_grpc.add_EngineServiceServicer_to_server"
-TOKEN_HEADER = "x-assay-engine-token"
 MODELS_PER_REPLICA = 4
 STEPS_PER_REPLICA = 4  # more may be open; they wait for a thread
-HEARTBEAT_S = 5.0  # a silent stream tells a front nothing about an engine whose machine is gone
 DRAIN_S = 120.0  # steps aim at a minute; one that is cut is computed again elsewhere
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class EngineReplica:
         config = Config.from_environment()
         configure_logs(os.environ.get("ASSAY_LOG_LEVEL", "INFO"))
         configure(f"assay-{service}-engine", otlp_endpoint=config.otlp_endpoint)
-        self._token = os.environ.get("ASSAY_ENGINE_TOKEN", "").encode()
+        self._token = token_of_environment().encode()
         resources = Resources(config.open_artifacts(), RayCompute())
         self._host = StepHost(engine_module, resources, ThreadPoolExecutor(STEPS_PER_REPLICA))
         try:
@@ -71,11 +70,9 @@ class EngineReplica:
         if not self._admits(grpc_context):
             return engine_pb2.RunStepResponse()
         try:
-            async with aclosing(self._events(request)) as events:
-                async for event in events:
-                    if not isinstance(event, StepProgress):
-                        return engine_pb2.RunStepResponse(reply=_pack(event))
-            raise AssertionError("the step ended without a reply")
+            await self._warm(request.call)
+            reply = await self._host.run(request.call.step, _decoder(request), _call_of(request.call))
+            return engine_pb2.RunStepResponse(reply=_pack(reply))
         except Exception as error:
             return engine_pb2.RunStepResponse(status=to_status(as_assay_error(error)))
 
@@ -85,7 +82,9 @@ class EngineReplica:
         if not self._admits(grpc_context):
             return
         try:
-            async with aclosing(_with_heartbeat(self._events(request))) as events:
+            await self._warm(request.call)
+            steps = self._host.events(request.call.step, _decoder(request), _call_of(request.call))
+            async with aclosing(_with_heartbeat(steps)) as events:
                 async for event in events:
                     if isinstance(event, StepProgress):
                         progress = engine_pb2.StepProgress(
@@ -119,20 +118,9 @@ class EngineReplica:
         context.set_details("only fronts may call an engine")
         return False
 
-    async def _events(self, request: Any) -> AsyncGenerator[Any, None]:
-        call = request.call
+    async def _warm(self, call: engine_pb2.StepCall) -> None:
         if call.model_id:
             await self.warm(call.model_id)
-        sent = StepCall(
-            deadline_unix_s=call.deadline_unix_s or None,
-            traceparent=call.traceparent,
-            operation_id=call.operation_id,
-            request_id=call.request_id,
-            model_id=call.model_id,
-        )
-        async with aclosing(self._host.events(call.step, lambda step: _unpack(request.request, step), sent)) as events:
-            async for event in events:
-                yield event
 
 
 async def _with_heartbeat(events: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
@@ -191,6 +179,8 @@ def application(name: str, engine_module: str, args: dict[str, Any]) -> serve.Ap
         "max_ongoing_requests": STEPS_PER_REPLICA * 16,
         "graceful_shutdown_timeout_s": float(args.get("drain_s", DRAIN_S)),
         "health_check_period_s": 5,
+        # The front logs every call; Serve's line costs each a tenth of a millisecond.
+        "logging_config": {"log_level": "WARNING", "enable_access_log": False},
         "ray_actor_options": {"num_cpus": cpus, "num_gpus": float(args.get("gpus", 0))},
         **scaling,
     }
@@ -204,11 +194,27 @@ def _pack(message: Any) -> any_pb2.Any:
     return packed
 
 
-def _unpack(packed: any_pb2.Any, step: Step[Any, Any]) -> Any:
-    message = step.request()
-    try:
-        if not packed.Unpack(message):
-            raise InvalidInput("request", f"is no {step.request.DESCRIPTOR.full_name}; align front and engine versions")
-    except DecodeError:
-        raise InvalidInput("request", "cannot be decoded") from None
-    return message
+def _call_of(call: engine_pb2.StepCall) -> StepCall:
+    return StepCall(
+        deadline_unix_s=call.deadline_unix_s or None,
+        traceparent=call.traceparent,
+        operation_id=call.operation_id,
+        request_id=call.request_id,
+        model_id=call.model_id,
+    )
+
+
+def _decoder(request: engine_pb2.RunStepRequest | engine_pb2.StreamStepRequest) -> Callable[[Step[Any, Any]], Message]:
+    """Reads the step's own message, in the step's thread."""
+
+    def decode(step: Step[Any, Any]) -> Message:
+        message: Message = step.request()
+        try:
+            if not request.request.Unpack(message):
+                expected = step.request.DESCRIPTOR.full_name
+                raise InvalidInput("request", f"is no {expected}; align front and engine versions")
+        except DecodeError:
+            raise InvalidInput("request", "cannot be decoded") from None
+        return message
+
+    return decode

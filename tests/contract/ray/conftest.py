@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from assay.engine.local_ray import EngineSpec, LocalRay
 from assay.engine.on_serve import ServeEngine
+from assay.engine.serve_mode import CHOSEN
 
 ENGINES = (EngineSpec("probe", "probe.engine", drain_s=20), EngineSpec("other", "probe.engine", drain_s=20))
 
@@ -61,7 +63,8 @@ def _session_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRa
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_SCHEDULE_DELAY": "100"}
-    cluster = LocalRay(ENGINES, store, cpus=2, environment=environment)
+    mode = os.environ.get("ASSAY_TEST_SERVE_MODE", CHOSEN)  # to try the same contract on another
+    cluster = LocalRay(ENGINES, store, mode=mode, cpus=2, environment=environment)
     try:
         cluster.start()
         yield RunningRay(cluster, store, collector)
