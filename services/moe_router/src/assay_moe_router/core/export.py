@@ -65,7 +65,8 @@ def write_balanced(
 ) -> None:
     """Writes the balanced model to the new directory `destination`.
 
-    model: loaded from `checkpoint` in its stored type. Raises FailedPrecondition where layers, experts or packed bytes
+    model: loaded from `checkpoint` in its stored type and not run since, because Switch's routers widen their weights
+    when they run. Raises FailedPrecondition where layers, experts or packed bytes
     are not those of the plan: then plan and model do not belong together.
     """
     layout = describe(model)
@@ -109,11 +110,10 @@ def read_balanced(directory: Path, *, dtype: torch.dtype = torch.float32) -> Bal
             model: PreTrainedModel = factory.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
         sites = find_sites(model)
         _check_belongs(plan, sites)
-        packed = {layer.layer: PackedExperts(layer, experts, layout.layer(layer.layer), dtype) for layer in plan.layers}
-    except DataLoss:
-        raise
+        described = {layer.layer: layout.layer(layer.layer) for layer in plan.layers}
     except (*UNREADABLE, AssayError) as error:
         raise DataLoss("the balanced model is damaged or incomplete; apply the plan again") from error
+    packed = {layer.layer: PackedExperts(layer, experts, described[layer.layer], dtype) for layer in plan.layers}
     if packed_bytes(experts) != plan.bytes_after:
         raise DataLoss(
             f"the packed experts take {packed_bytes(experts)} bytes, their plan {plan.bytes_after}; apply it again"

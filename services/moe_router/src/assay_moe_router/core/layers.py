@@ -67,7 +67,7 @@ class ModelLayout:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> ModelLayout:
-        """What `to_json` gave; KeyError or TypeError where it is something else."""
+        """What `to_json` gave; KeyError, TypeError or ValueError where it is something else."""
         layers = tuple(
             MoeLayer(
                 **{
@@ -78,6 +78,8 @@ class ModelLayout:
             )
             for layer in document["layers"]
         )
+        if any(len(layer.matrix_names) != len(layer.matrices) for layer in layers):
+            raise ValueError("a layer names other matrices than it measures")
         return cls(**{**document, "layers": layers, "dense_layers": tuple(document["dense_layers"])})
 
     @property
