@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,9 +65,10 @@ def connection(trained: Trained) -> Iterator[Connection]:
 class RouterProcess:
     """A front of moe-router with its engine, in a process of its own; `kill` is SIGKILL."""
 
-    def __init__(self, store: str, engine: str = "in-process") -> None:
+    def __init__(self, store: str, engine: str = "in-process", environment: Mapping[str, str] | None = None) -> None:
         environment = {
             **os.environ,
+            **(environment or {}),
             "ASSAY_STORE": store,
             "ASSAY_LISTEN": "127.0.0.1:0",
             "ASSAY_DRAIN_S": "0",
