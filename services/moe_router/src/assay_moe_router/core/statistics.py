@@ -79,7 +79,7 @@ class LayerRouting:
         """Counts what `choices` [S, T, k] says; InvalidInput for an expert id out of range."""
         _check_choices(layer, experts, choices)
         rows = choices.shape[0]
-        flat = choices.reshape(rows, -1).astype(np.int64)
+        flat = choices.reshape(rows, choices.shape[1] * choices.shape[2]).astype(np.int64)
         cells = np.where(flat >= 0, flat, experts) + np.arange(rows)[:, None] * (experts + 1)
         counts = np.bincount(cells.ravel(), minlength=rows * (experts + 1)).reshape(rows, experts + 1)[:, :experts]
         return cls(layer, counts.astype(np.int64), choices, weight_sums, dropped, masked_tokens, foreign_choices)
