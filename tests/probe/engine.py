@@ -16,6 +16,9 @@ from assay.engine.step import StepContext
 from assay.errors import DataLoss, InvalidInput
 from probe import compute_cases, steps, work
 
+if os.environ.get("ASSAY_PROBE_TORCH"):
+    import torch  # noqa: F401  (as engines that compute do)
+
 MODELS_KEPT = 4
 LOADED: OrderedDict[str, None] = OrderedDict()
 LOADING = threading.Lock()

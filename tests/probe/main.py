@@ -1,6 +1,7 @@
 """`python -m probe.main ENGINE`: the probe's front; prints its address when it serves.
 
 Set up by ASSAY_* variables as a deployment is, but for a port of its own and no pause before it stops.
+ASSAY_PROBE_LEASE_S: how long a dead front's operations wait for the next one, where ten seconds are too long.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from assay.config import Config
 from assay.engine.in_process import InProcessEngine, WorkSlots
 from assay.engine.on_serve import ServeEngine
 from assay.engine.step import Resources
+from assay.operations import lease
 from assay.server.front import FrontServer
 from assay.server.metrics import Metrics
 from assay.server.settings import ServerSettings
@@ -36,4 +38,6 @@ async def main() -> None:
     await server.wait()
 
 
+if seconds := os.environ.get("ASSAY_PROBE_LEASE_S"):
+    lease.LEASE_S, lease.RENEW_S = float(seconds), float(seconds) / 3
 asyncio.run(main())

@@ -34,6 +34,10 @@ async def spin_forever(run: Run, request: StringValue) -> StringValue:
     return await run.step("spin", steps.SPIN, request)
 
 
+async def crunch_forever(run: Run, request: StringValue) -> StringValue:
+    return await run.step("crunch", steps.CRUNCH, request)
+
+
 async def fail_later(run: Run, request: StringValue) -> StringValue:
     return await run.step("fail", steps.FAIL, request)
 
@@ -45,6 +49,7 @@ async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.
 
 DIGEST = Job(f"/{FULL_NAME}/Digest", StringValue, StringValue, digest_all)
 SPIN = Job(f"/{FULL_NAME}/Spin", StringValue, StringValue, spin_forever)
+CRUNCH = Job(f"/{FULL_NAME}/Crunch", StringValue, StringValue, crunch_forever)
 FAIL_LATER = Job(f"/{FULL_NAME}/FailLater", StringValue, StringValue, fail_later)
 EXAMINE = Job(
     "/assay.checkup.v1.CheckupService/Examine/probe", checkup_pb2.ExamineRequest, checkup_pb2.ExamineResult, examine
@@ -126,6 +131,7 @@ def add_to_server(server: grpc.aio.Server, front: Front) -> None:
             ),
             "Digest": unary(servicer.start(DIGEST), StringValue, operations_pb2.Operation),
             "Spin": unary(servicer.start(SPIN), StringValue, operations_pb2.Operation),
+            "Crunch": unary(servicer.start(CRUNCH), StringValue, operations_pb2.Operation),
             "FailLater": unary(servicer.start(FAIL_LATER), StringValue, operations_pb2.Operation),
         },
     )
@@ -136,7 +142,7 @@ SERVICE = Service(
     full_name=FULL_NAME,
     engine_module="probe.engine",
     add_to_server=add_to_server,
-    jobs=(DIGEST, SPIN, FAIL_LATER),
+    jobs=(DIGEST, SPIN, CRUNCH, FAIL_LATER),
     examine=EXAMINE,
     policies={
         "Sleep": MethodPolicy(default_deadline_s=0.5, max_deadline_s=1.0, max_concurrent=2),

@@ -6,6 +6,7 @@ from assay.engine.step import Step
 
 DIGEST_SHARD = Step("digest_shard", StringValue, StringValue)  # "shard:seconds" -> hex
 SPIN = Step("spin", StringValue, StringValue)  # counts in the file it is told until it is stopped
+CRUNCH = Step("crunch", StringValue, StringValue)  # two worker processes that only a kill ends; a folder names them
 FAIL = Step("fail", StringValue, StringValue)  # raises what it is told
 ECHO = Step("echo", StringValue, StringValue)
 COUNT_UP = Step("count_up", Int64Value, DoubleValue, streaming=True)

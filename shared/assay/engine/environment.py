@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 
@@ -13,11 +13,10 @@ DISTRIBUTIONS = ("assay-platform", "numpy", "safetensors", "tokenizers", "torch"
 
 
 def describe_environment(steps: Iterable[str]) -> engine_pb2.DescribeEngineResponse:
-    """Steps, device, versions and threads of the engine that runs in this process."""
+    """Steps, device, versions and threads of the engine that runs in this process. Its module is imported by now."""
     device, threads = "cpu", os.cpu_count() or 1
-    if importlib.util.find_spec("torch") is not None:
-        import torch
-
+    # One that has not brought torch does not compute with it, and should not wait for it either.
+    if (torch := sys.modules.get("torch")) is not None:
         threads = torch.get_num_threads()
         if torch.cuda.is_available():
             device = torch.cuda.get_device_name()
