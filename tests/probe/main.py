@@ -17,12 +17,14 @@ from assay.engine.on_serve import ServeEngine
 from assay.engine.step import Resources
 from assay.operations import lease
 from assay.server.front import FrontServer
+from assay.server.logs import configure_logs
 from assay.server.metrics import Metrics
 from assay.server.settings import ServerSettings
 from probe.service import SERVICE
 
 
 async def main() -> None:
+    configure_logs(os.environ.get("ASSAY_LOG_LEVEL", "INFO"))
     artifacts = Config.from_environment().open_artifacts()
     where = sys.argv[1]
     engine = (

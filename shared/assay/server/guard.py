@@ -23,7 +23,7 @@ from opentelemetry import context as trace_context
 from opentelemetry import trace
 
 from assay.engine.host import as_assay_error
-from assay.errors import AssayError, DeadlineExceeded, InvalidInput, ResourceExhausted
+from assay.errors import AssayError, DeadlineExceeded, InvalidInput, ResourceExhausted, Unimplemented
 from assay.server.allow import ANYONE, AllowList, check_allowed
 from assay.server.call import CURRENT, Call
 from assay.server.identity import ANONYMOUS, Identify, identify
@@ -208,16 +208,27 @@ async def _within(bound_s: float | None, answer: Awaitable[Any]) -> Any:
 
 async def _abort(visit: Visit, context: grpc.aio.ServicerContext, error: Exception) -> None:
     """Ends the call with google.rpc.Status; the one place where exceptions become statuses."""
-    known = as_assay_error(error)
+    known = _unimplemented() if _is_missing(error, context) else as_assay_error(error)
     known.metadata.setdefault("request_id", visit.call.request_id)
     status = to_status(known)
     details = (("grpc-status-details-bin", status.SerializeToString()),)
     await context.abort(grpc.StatusCode[known.code], status.message, trailing_metadata=details)
 
 
+def _is_missing(error: BaseException, context: grpc.aio.ServicerContext) -> bool:
+    """Whether this comes from the generated body of a method that its servicer leaves out."""
+    return isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def _unimplemented() -> Unimplemented:
+    return Unimplemented("this server does not implement the method; a later version of it may")
+
+
 def _code_of(error: BaseException, context: grpc.aio.ServicerContext) -> str:
     if isinstance(error, AssayError):
         return error.code
+    if _is_missing(error, context):
+        return "UNIMPLEMENTED"
     if isinstance(error, asyncio.CancelledError):
         remaining_s = context.time_remaining()
         return "DEADLINE_EXCEEDED" if remaining_s is not None and remaining_s <= 0 else "CANCELLED"

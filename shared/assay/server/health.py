@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckResponse, HealthListRequest, HealthListResponse
 
 from assay.errors import AssayError
 from assay.server.metrics import Metrics
@@ -26,11 +26,21 @@ log = logging.getLogger(__name__)
 DependencyCheck = Callable[[], Awaitable[None]]
 
 
+class ListingHealthServicer(HealthServicer):
+    """Google's servicer with the List method that its asyncio form lacks."""
+
+    async def List(  # noqa: N802
+        self, request: HealthListRequest, context: grpc.aio.ServicerContext
+    ) -> HealthListResponse:
+        statuses = {name: HealthCheckResponse(status=status) for name, status in self._server_status.items()}
+        return HealthListResponse(statuses=statuses)
+
+
 class Health:
     """dependencies: by full service name, a check that raises an AssayError while something is away."""
 
     def __init__(self, dependencies: Mapping[str, DependencyCheck], metrics: Metrics) -> None:
-        self._servicer = HealthServicer()
+        self._servicer = ListingHealthServicer()
         self._dependencies = dependencies
         self._metrics = metrics
         self._watching: asyncio.Task[None] | None = None

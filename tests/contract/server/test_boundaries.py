@@ -16,9 +16,11 @@ from probe.service import FULL_NAME
 from probe.serving import method, serving
 from prometheus_client import CollectorRegistry
 
+from assay.engine.v1 import engine_pb2, engine_pb2_grpc
 from assay.errors import Aborted, DeadlineExceeded, Internal, InvalidInput, ResourceExhausted, Unavailable
 from assay.operations.v1 import operations_pb2 as assay_operations_pb2
 from assay.operations.v1 import operations_pb2_grpc as assay_operations_pb2_grpc
+from assay.server.service import Front, Service
 
 MEBIBYTE = 2**20
 
@@ -51,6 +53,29 @@ async def test_unknown_methods_and_services_are_unimplemented(store: str, refuse
     async with serving(store) as server, grpc.aio.insecure_channel(server.address) as channel:
         for name in (f"/{FULL_NAME}/Nothing", "/assay.nothing.v1.Nothing/Echo", "/Echo", f"/{FULL_NAME}/", "//"):
             assert (await refused(call(channel, name)(StringValue(value="x")))).code == "UNIMPLEMENTED"
+
+
+async def test_a_method_that_a_servicer_leaves_out_is_unimplemented(store: str, refused) -> None:
+    def add_to_server(server: grpc.aio.Server, front: Front) -> None:
+        engine_pb2_grpc.add_EngineServiceServicer_to_server(engine_pb2_grpc.EngineServiceServicer(), server)
+
+    bare = Service("bare", "assay.engine.v1.EngineService", "probe.other", add_to_server)
+    registry = CollectorRegistry()
+    async with (
+        serving(store, beside=[bare], registry=registry) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        stub = engine_pb2_grpc.EngineServiceStub(channel)
+        for call in (
+            stub.RunStep(engine_pb2.RunStepRequest()),
+            anext(aiter(stub.StreamStep(engine_pb2.StreamStepRequest()))),
+        ):
+            error = await refused(call)
+            assert error.code == "UNIMPLEMENTED"
+            assert "later version" in error.message
+    labels = {"grpc_type": "unary", "grpc_service": bare.full_name, "grpc_method": "RunStep"}
+    handled = registry.get_sample_value("grpc_server_handled_total", {**labels, "grpc_code": "UNIMPLEMENTED"})
+    assert handled == 1
 
 
 async def test_a_service_never_answers_for_its_neighbour(store: str, refused) -> None:
