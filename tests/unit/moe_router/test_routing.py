@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.errors import FailedPrecondition, Unimplemented
+from assay.errors import FailedPrecondition, InvalidInput, Unimplemented
 from assay_moe_router.core.layers import describe
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.sites import find_sites
@@ -124,4 +124,74 @@ def test_a_layer_that_bypasses_the_hook_is_an_error(build: Build, tokens: Tensor
     original = type(experts).forward.__wrapped__
     experts.forward = lambda *arguments: original(experts, *arguments)
     with pytest.raises(FailedPrecondition, match="layer 1's experts ran 0 times"), observe(model):
+        model(tokens)
+
+
+@torch.no_grad()
+def test_switch_chooses_in_the_models_own_type(build: Build, tokens: Tensor) -> None:
+    # Two logits a little apart are one probability in bfloat16, and of equals the router takes the first.
+    model = build("switch").bfloat16()
+    model.config.expert_capacity = 99
+    routers = [site.router_path for site in find_sites(model)]
+    chosen: dict[str, Tensor] = {}
+    for path in routers:
+        router = model.get_submodule(path)
+        router.expert_capacity = 99
+        router.classifier.float()
+        router.classifier.weight[2] *= 5
+        router.classifier.weight[5] = router.classifier.weight[2] * (1 + 1e-5)
+        router.register_forward_hook(lambda _m, _a, output, path=path: chosen.update({path: output[0].sum(dim=(0, 1))}))
+    with observe(model) as observer:
+        model(input_ids=tokens, labels=tokens)
+    for layer, path in zip(observer.statistics().layers, routers, strict=True):
+        assert layer.loads.tolist() == chosen[path].tolist()
+        assert layer.dropped_tokens == 0
+        assert layer.loads[2] > 0
+
+
+@torch.no_grad()
+def test_switch_masks_encoder_and_decoder_apart(build: Build, tokens: Tensor) -> None:
+    mask, decoder_mask = torch.ones_like(tokens), torch.ones_like(tokens[:, :7])
+    mask[0, 9:], decoder_mask[1, 5:] = 0, 0
+    model = build("switch")
+    with observe(model) as observer:
+        model(
+            input_ids=tokens, attention_mask=mask, decoder_input_ids=tokens[:, :7], decoder_attention_mask=decoder_mask
+        )
+    encoder, decoder = observer.statistics().layers
+    assert encoder.counts.sum(axis=1).tolist() == [9, 12, 12, 12, 12, 12]
+    assert decoder.counts.sum(axis=1).tolist() == [7, 5, 7, 7, 7, 7]
+    assert (encoder.masked_tokens, decoder.masked_tokens) == (3, 2)
+
+
+@torch.no_grad()
+def test_cached_decoding_counts_each_token_once(build: Build, tokens: Tensor) -> None:
+    model, mask = build("mixtral"), torch.ones(6, 12, dtype=torch.int64)
+    mask[2, :4] = 0
+    with observe(model) as observer:
+        cache = model(tokens[:, :11], attention_mask=mask[:, :11], use_cache=True).past_key_values
+        model(tokens[:, 11:], attention_mask=mask, past_key_values=cache)
+    for layer in observer.statistics().layers:
+        # One pass of 11 tokens, one of 1: 12 rows, the second six filled up to the first ones' length.
+        assert layer.counts.sum(axis=1).tolist() == [22, 22, 14, 22, 22, 22, 2, 2, 2, 2, 2, 2]
+        assert layer.masked_tokens == 4
+
+
+@torch.no_grad()
+def test_the_models_own_way_comes_back_whatever_happens(build: Build, tokens: Tensor) -> None:
+    for name, way in (("mixtral", "grouped_mm"), ("switch", "eager")):
+        model = build(name)
+        model.set_experts_implementation(way)
+        with pytest.raises(KeyError), observe(model):
+            raise KeyError
+        assert model.config._experts_implementation == way
+        assert all("forward" not in vars(site.module) for site in find_sites(model))
+        assert all("_assay_run" not in vars(site.module) for site in find_sites(model))
+
+
+@torch.no_grad()
+def test_nan_in_a_router_is_named(build: Build, tokens: Tensor) -> None:
+    model = build("mixtral")
+    model.model.layers[1].mlp.gate.weight[4] = float("nan")
+    with observe(model), pytest.raises(InvalidInput, match=r"layers\[1\]\.weight_sums\[[0-7]\]: is nan"):
         model(tokens)
