@@ -103,7 +103,8 @@ class Section:
 
     def __post_init__(self) -> None:
         _check_texts("section", [self.service, self.title, self.question, self.answer, *self.caveats])
-        for part in (*self.figures, *self.tables, *self.plots):
+        parts: Iterable[Figure | Table | Plot] = (*self.figures, *self.tables, *self.plots)
+        for part in parts:
             part.check()
         if len({plot.file for plot in self.plots}) < len(self.plots):
             raise InvalidInput("plots", "name one file twice; give each plot its own")
@@ -160,4 +161,4 @@ def _check_texts(field: str, texts: Iterable[object]) -> None:
 
 def _check_number(field: str, value: object, remedy: str) -> None:
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise InvalidInput(field, f"is not finite; {remedy}")
+        raise InvalidInput(field, f"is no finite number; {remedy}")

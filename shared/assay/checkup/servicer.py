@@ -18,6 +18,15 @@ class CheckupServicer(checkup_pb2_grpc.CheckupServiceServicer):
     def __init__(self, fronts: Mapping[str, Front]) -> None:
         self._fronts = fronts
 
+    async def ListServices(  # noqa: N802
+        self, request: checkup_pb2.ListServicesRequest, context: grpc.aio.ServicerContext
+    ) -> checkup_pb2.ListServicesResponse:
+        answer = checkup_pb2.ListServicesResponse()
+        for name, front in sorted(self._fronts.items()):
+            service = front.service
+            answer.services.add(name=name, full_name=service.full_name, examines=service.examine is not None)
+        return answer
+
     async def Examine(  # noqa: N802
         self, request: checkup_pb2.ExamineRequest, context: grpc.aio.ServicerContext
     ) -> checkup_pb2.ExamineResponse:

@@ -1,46 +1,74 @@
-"""Progress: a bar on a terminal, a line now and then elsewhere. Always on stderr."""
+"""Progress: bars on a terminal, a line now and then elsewhere. Always on stderr."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from assay.cli.words import one_line
 
-from assay.operations.v1 import operations_pb2
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from assay.operations.v1 import operations_pb2
 
 LINE_INTERVAL_S = 5.0
+WORTH_A_LINE_S = 1.0
 
 
 class Meter(Protocol):
-    """Takes progress of local work (call it) and of operations (`operation`)."""
+    """Takes progress of local work (call it) and of operations (`operation`), and says how it ended (`finish`)."""
 
     def __call__(self, done: int, total: int, unit: str = "", **figures: float) -> None: ...
 
     def operation(self, metadata: operations_pb2.OperationMetadata) -> None: ...
 
+    def finish(self, outcome: str) -> None: ...
+
+
+class Board(Protocol):
+    """Several meters side by side; they may be told of progress from any thread."""
+
+    def add(self, title: str) -> Meter: ...
+
+
+@contextmanager
+def board() -> Iterator[Board]:
+    if not _is_terminal():
+        yield _LineBoard()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _BarBoard(bars)
+
 
 @contextmanager
 def meter(title: str) -> Iterator[Meter]:
-    if sys.stderr.isatty():
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-            yield _Bar(bars, title)
-    else:
-        lines = _Lines(title)
-        yield lines
-        lines.finish()
+    begun = time.monotonic()
+    with board() as tasks:
+        made = tasks.add(title)
+        yield made
+        if (seconds := time.monotonic() - begun) >= WORTH_A_LINE_S:
+            made.finish(f"done in {seconds:.1f} s")
+
+
+def _is_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
 class _Base:
@@ -51,10 +79,18 @@ class _Base:
         progress = metadata.progress
         steps = f"step {min(progress.steps_done + 1, progress.steps_total)} of {progress.steps_total}"
         note = " ".join(filter(None, (steps, progress.stage, _note(progress.figures))))
-        self.show(progress.done, progress.total, progress.unit, note)
+        self.show(progress.done, progress.total, progress.unit, one_line(note))
 
     def show(self, done: int, total: int, unit: str, note: str) -> None:
         raise NotImplementedError
+
+
+class _BarBoard:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def add(self, title: str) -> Meter:
+        return _Bar(self._bars, one_line(title))
 
 
 class _Bar(_Base):
@@ -65,23 +101,39 @@ class _Bar(_Base):
     def show(self, done: int, total: int, unit: str, note: str) -> None:
         self._bars.update(self._task, completed=done, total=total or None, note=f"{unit} {note}".strip())
 
+    def finish(self, outcome: str) -> None:
+        self._bars.update(self._task, completed=1, total=1, note=one_line(outcome))
+
+
+class _LineBoard:
+    def add(self, title: str) -> Meter:
+        return _Lines(one_line(title))
+
 
 class _Lines(_Base):
     def __init__(self, title: str) -> None:
         self._title = title
-        self._begun = self._last = time.monotonic()
-        print(f"{title} ...", file=sys.stderr, flush=True)
+        self._last = time.monotonic()
+        self._lock = threading.Lock()
+        self._begun = False
 
     def show(self, done: int, total: int, unit: str, note: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= LINE_INTERVAL_S:
-            self._last = now
-            count = f"{done}/{total} {unit}" if total else f"{done} {unit}"
-            print(f"{self._title}: {count.strip()} {note}".rstrip(), file=sys.stderr, flush=True)
+        with self._lock:
+            now = time.monotonic()
+            if not self._begun:
+                self._begun = True
+                self._print("...")
+            elif now - self._last >= LINE_INTERVAL_S:
+                self._last = now
+                count = f"{done}/{total} {unit}" if total else f"{done} {unit}" if done else ""
+                self._print(f"{count.strip()} {note}".strip())
 
-    def finish(self) -> None:
-        print(f"{self._title}: done in {time.monotonic() - self._begun:.1f} s", file=sys.stderr, flush=True)
+    def finish(self, outcome: str) -> None:
+        self._print(one_line(outcome))
+
+    def _print(self, text: str) -> None:
+        print(f"{self._title}: {text}" if text != "..." else f"{self._title} ...", file=sys.stderr, flush=True)
 
 
-def _note(figures: object) -> str:
-    return " ".join(f"{name}={value:.4g}" for name, value in dict(figures).items())  # type: ignore[call-overload]
+def _note(figures: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.4g}" for name, value in figures.items())

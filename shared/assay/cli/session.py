@@ -7,13 +7,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli.progress import Meter, meter
-from assay.client.connection import Connection, connect
-from assay.config import Config
+from assay.config import Config, endpoint_of
+
+if TYPE_CHECKING:
+    from assay.client.connection import Connection
 
 
 class CommandSession:
@@ -27,7 +29,14 @@ class CommandSession:
 
     @contextmanager
     def connection(self, service: str | None = None) -> Iterator[Connection]:
-        with connect(service or self.service, self.endpoint, config=self.config) as connection:
+        """Raises Unavailable where nothing answers at the endpoint within a few seconds."""
+        # With it comes grpc, which a command's help does not need.
+        from assay.client.connection import connect
+
+        name = service or self.service
+        with connect(name, self.endpoint, config=self.config) as connection:
+            if address := self.endpoint or endpoint_of(name):
+                connection.check_reachable(address)
             yield connection
 
     @contextmanager
@@ -38,16 +47,31 @@ class CommandSession:
     def emit(self, document: Mapping[str, Any], human: Callable[[], None]) -> None:
         """Prints `document` with --json, and what `human` prints without."""
         if self.as_json:
-            json.dump(document, sys.stdout, ensure_ascii=False, indent=1)
-            sys.stdout.write("\n")
+            print_json(document)
         else:
             human()
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One JSON document on stdout, readable by people too."""
+    utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    json.dump(document, sys.stdout, ensure_ascii=not utf8, indent=1)
+    sys.stdout.write("\n")
 
 
 def command(group: click.Group, name: str | None = None, *, service: str = "") -> Callable[[Any], click.Command]:
     """Adds a function to `group` as a command with --endpoint and --json; it gets a CommandSession first."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
+        return group.command(name)(with_session(service)(function))
+
+    return decorate
+
+
+def with_session(service: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a function --endpoint and --json, and a CommandSession as its first argument."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "--endpoint",
             metavar="HOST:PORT",
@@ -58,6 +82,6 @@ def command(group: click.Group, name: str | None = None, *, service: str = "") -
         def run(*arguments: Any, endpoint: str | None, as_json: bool, **options: Any) -> Any:
             return function(CommandSession(service, endpoint, as_json), *arguments, **options)
 
-        return group.command(name)(run)
+        return run
 
     return decorate

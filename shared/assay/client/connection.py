@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from assay.artifacts.remote import RemoteArtifacts
 from assay.client.embedded import EmbeddedPlatform
 from assay.client.errors import error_from_rpc
 from assay.config import Config, endpoint_of
-from assay.errors import AssayError, Cancelled, FailedPrecondition, Internal, Unavailable
+from assay.errors import AssayError, Cancelled, DeadlineExceeded, FailedPrecondition, Internal, Unavailable
 from assay.operations.v1 import operations_pb2 as assay_operations_pb2
 from assay.operations.v1 import operations_pb2_grpc as assay_operations_pb2_grpc
 from assay.status import from_status
@@ -31,6 +31,8 @@ OnProgress = Callable[[assay_operations_pb2.OperationMetadata], None]
 CALL_TIMEOUT_S = 60.0
 ATTEMPTS = 5
 WATCH_PATIENCE_S = 300.0
+STOP_PATIENCE_S = 5.0
+REACH_PATIENCE_S = 3.0
 
 
 def ignore_progress(metadata: assay_operations_pb2.OperationMetadata) -> None:
@@ -53,12 +55,16 @@ class Connection:
         if traceparent := current_traceparent():
             metadata.append(("traceparent", traceparent))
         deadline = time.monotonic() + timeout_s
+        away: Unavailable | None = None
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 left_s = max(0.001, deadline - time.monotonic())
                 return method(request, timeout=left_s, metadata=metadata, wait_for_ready=attempt > 1)
             except grpc.RpcError as raw:
                 error = error_from_rpc(raw)
+                if away is not None and isinstance(error, DeadlineExceeded):
+                    raise away from None  # the wait was for a service that never came back
+                away = error if isinstance(error, Unavailable) else None
                 pause_s = (error.retry_after_s or 0.0) * 2 ** (attempt - 1)
                 if not error.retry_after_s or attempt == ATTEMPTS or time.monotonic() + pause_s > deadline:
                     raise error from None
@@ -81,7 +87,7 @@ class Connection:
         try:
             return self.result(self.wait(operation, on_progress), result)
         except KeyboardInterrupt:
-            self.cancel(operation)
+            self.stop(operation)
             raise
 
     def wait(
@@ -120,9 +126,30 @@ class Connection:
             raise Internal(f"the operation's response is no {kind.DESCRIPTOR.name}; align client and server versions")
         return message
 
-    def cancel(self, operation: operations_pb2.Operation) -> None:
+    def cancel(self, operation: operations_pb2.Operation, *, timeout_s: float = CALL_TIMEOUT_S) -> None:
+        """Asks an operation to stop."""
         stub = operations_pb2_grpc.OperationsStub(self.channel)
-        self.call(stub.CancelOperation, operations_pb2.CancelOperationRequest(name=operation.name))
+        request = operations_pb2.CancelOperationRequest(name=operation.name)
+        self.call(stub.CancelOperation, request, timeout_s=timeout_s)
+
+    def stop(self, operation: operations_pb2.Operation, *, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Cancels an operation and waits a little for its end; never raises an AssayError: the caller is leaving."""
+        stub = operations_pb2_grpc.OperationsStub(self.channel)
+        request = operations_pb2.WaitOperationRequest(name=operation.name)
+        request.timeout.FromMilliseconds(int(patience_s * 1e3))
+        with suppress(AssayError):
+            self.cancel(operation, timeout_s=patience_s)
+            self.call(stub.WaitOperation, request, timeout_s=patience_s + 1.0)
+
+    def check_reachable(self, address: str, *, patience_s: float = REACH_PATIENCE_S) -> None:
+        """Raises Unavailable where nothing answers at `address`, which this connection was opened to."""
+        try:
+            grpc.channel_ready_future(self.channel).result(timeout=patience_s)
+        except grpc.FutureTimeoutError:
+            raise Unavailable(
+                f"nothing that can be talked to answers at {address}; check the endpoint, that it is served, and "
+                "ASSAY_TLS_CA where it is served with TLS"
+            ) from None
 
 
 @contextmanager
@@ -137,7 +164,14 @@ def connect(service: str, endpoint: str | None = None, *, config: Config | None 
         with _open(address, _credentials(os.environ)) as channel:
             yield Connection(channel)
         return
-    platform = EmbeddedPlatform(config or Config.from_environment())
+    with embedded(config or Config.from_environment()) as connection:
+        yield connection
+
+
+@contextmanager
+def embedded(config: Config) -> Iterator[Connection]:
+    """A connection to the installed services, run inside this process."""
+    platform = EmbeddedPlatform(config)
     address = platform.start()
     try:
         with _open(address, None) as channel:

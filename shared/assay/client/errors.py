@@ -6,7 +6,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from assay.errors import AssayError, Internal, ResourceExhausted, Unavailable, from_code
+from assay.errors import AssayError, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, from_code
 from assay.status import from_status
 
 DETAILS_KEY = "grpc-status-details-bin"
@@ -26,6 +26,8 @@ def error_from_rpc(error: grpc.RpcError) -> AssayError:
         return Unavailable("the service cannot be reached; check the endpoint and that it is running")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ResourceExhausted(f"{details}; send less in one message, or ask for less")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("the service did not answer in time; it may be busy, try again")
     if code is None:
         return Internal("the call ended without a status")
     return from_code(code.name, details or f"the service answered {code.name}")

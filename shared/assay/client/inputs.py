@@ -88,10 +88,11 @@ def checkpoint_files(folder: Path) -> Mapping[str, Path]:
 
 
 def display_name(argument: str, artifact: Artifact) -> str:
-    """What a person would call the artifact: the directory's name, the label, or the recipe it was trained by."""
+    """What a person would call the artifact: the directory's name, the label, or what it was made by."""
     if Path(argument).is_dir():
         return Path(argument).resolve().name or str(Path(argument).resolve())
-    recipe = artifact.manifest.parameters.get("recipe")
+    parameters = artifact.manifest.parameters
+    recipe = parameters.get("recipe", parameters.get("source"))
     hexadecimal = argument.removeprefix("sha256:")
     if not artifact.digest.removeprefix("sha256:").startswith(hexadecimal):
         return argument

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import platformdirs
+from click.shell_completion import CompletionItem
 
 from assay.cancel import CancelToken
+from assay.cli.progress import meter
+from assay.cli.session import print_json
 from assay.config import Config
-from assay.errors import InvalidInput
+from assay.errors import FailedPrecondition, InvalidInput
 from assay.zoo.recipes import RECIPES
 from assay.zoo.recipes import recipe as recipe_of
 from assay.zoo.store import ensure_model, ensure_text, find_model
+
+
+def complete_recipe(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Recipes that begin so, for the shell."""
+    return [CompletionItem(r.name, help=r.about) for r in RECIPES.values() if r.name.startswith(incomplete)]
 
 
 @click.group()
@@ -32,7 +40,7 @@ def zoo() -> None:
 def list_recipes(as_json: bool) -> None:
     """The recipes."""
     if as_json:
-        click.echo(json.dumps({"recipes": [recipe.to_json() for recipe in RECIPES.values()]}, indent=1))
+        print_json({"recipes": [recipe.to_json() for recipe in RECIPES.values()]})
         return
     width = max(map(len, RECIPES))
     for recipe in RECIPES.values():
@@ -40,7 +48,7 @@ def list_recipes(as_json: bool) -> None:
 
 
 @zoo.command()
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
     "--text",
@@ -51,33 +59,57 @@ def list_recipes(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def train(recipe: str, seed: int, text: Path | None, out: Path | None, as_json: bool) -> None:
     """Trains RECIPE, or finds it where it was trained before. Interrupted, it goes on where it stopped."""
-    # Progress of remote operations comes with it, and so does grpc.
-    from assay.cli.progress import meter
-
-    chosen = recipe_of(recipe)
+    recipe_of(recipe)
     if out is not None and out.exists():
         raise InvalidInput("out", f"{out} exists already; give a new directory")
-    artifacts = Config.from_environment().open_artifacts()
-    source = ensure_text(artifacts, text)
-    cached = find_model(artifacts, chosen, seed=seed, text=source) is not None
-    with _cancelled_by_interrupt() as cancel, meter(f"{recipe} (seed {seed})") as progress:
-        digest = ensure_model(
-            artifacts,
-            chosen,
-            seed=seed,
-            cancel=cancel,
-            progress=progress,
-            text=source,
-            checkpoints=Path(platformdirs.user_state_dir("assay")) / "training",
-        )
-    parameters = artifacts.manifest(digest).parameters
+    config = Config.from_environment()
+    trained = train_into_store(config, recipe, seed, text=text)
+    artifacts = config.open_artifacts()
+    parameters = artifacts.manifest(trained.model).parameters
     if out is not None:
-        shutil.copytree(artifacts.path(digest), out, copy_function=shutil.copyfile)
+        shutil.copytree(artifacts.path(trained.model), out, copy_function=shutil.copyfile)
     if as_json:
-        document = {"model": digest, "text": source, "cached": cached, "parameters": parameters}
-        click.echo(json.dumps(document, indent=1))
+        print_json({"model": trained.model, "text": trained.text, "cached": trained.cached, "parameters": parameters})
     else:
-        _print_human(digest, cached, parameters)
+        _print_human(trained.model, trained.cached, parameters)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """model, text: digests. cached: whether it was there before."""
+
+    model: str
+    text: str
+    cached: bool
+
+
+def train_into_store(config: Config, recipe: str, seed: int, *, text: Path | None = None) -> Trained:
+    """The model of a recipe in the store, trained now, with progress on stderr, unless it is there.
+
+    text: a directory; None for the standard library. Raises NotFound for an unknown recipe, FailedPrecondition
+    without PyTorch, Cancelled on Ctrl-C.
+    """
+    chosen = recipe_of(recipe)
+    artifacts = config.open_artifacts()
+    artifacts.objects.check()
+    try:
+        source = ensure_text(artifacts, text)
+        cached = find_model(artifacts, chosen, seed=seed, text=source) is not None
+        with _cancelled_by_interrupt() as cancel, meter(f"{recipe} (seed {seed})") as progress:
+            digest = ensure_model(
+                artifacts,
+                chosen,
+                seed=seed,
+                cancel=cancel,
+                progress=progress,
+                text=source,
+                checkpoints=Path(platformdirs.user_state_dir("assay")) / "training",
+            )
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"training needs the package {error.name}; pip install 'assay-platform[models]'"
+        ) from error
+    return Trained(digest, source, cached)
 
 
 def _print_human(digest: str, cached: bool, parameters: Mapping[str, Any]) -> None:
