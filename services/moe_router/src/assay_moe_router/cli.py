@@ -5,15 +5,16 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from rich.console import Console
-from rich.table import Table
 
+from assay.cli.arguments import MODEL, TEXT
 from assay.cli.session import CommandSession, command
+from assay.cli.tables import print_table
 from assay.client.connection import Connection
 from assay.client.inputs import model_artifact, text_artifact
 from assay.moe_router.v1 import moe_router_pb2 as api
@@ -53,7 +54,7 @@ def _text_options(default_split: str) -> Callable[[Any], Any]:
             click.option("--split", default=default_split, show_default=True, help="Split of the text."),
             click.option(
                 "--text",
-                metavar="TEXT",
+                type=TEXT,
                 help="Directory of text files, digest or label; by default the interpreter's standard library.",
             ),
         ):
@@ -64,7 +65,7 @@ def _text_options(default_split: str) -> Callable[[Any], Any]:
 
 
 @command(moe_router, "describe", service=SERVICE)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 def describe(session: CommandSession, model: str) -> None:
     """Shows MODEL's layers of routed experts."""
     with session.connection() as connection:
@@ -83,7 +84,7 @@ def describe(session: CommandSession, model: str) -> None:
         click.echo(f"model {answer.fingerprint}")
         if answer.dense_layers:
             click.echo(f"layers without routed experts: {', '.join(map(str, answer.dense_layers))}")
-        _table(
+        print_table(
             ("layer", "experts", "top-k", "shared", "bytes per expert", "type", "capacity", "layout"),
             [
                 (
@@ -104,7 +105,7 @@ def describe(session: CommandSession, model: str) -> None:
 
 
 @command(moe_router, "calibrate", service=SERVICE)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @_text_options("calibration")
 def calibrate(session: CommandSession, model: str, **options: Any) -> None:
     """Counts where MODEL's routers send a text's tokens."""
@@ -120,7 +121,7 @@ def calibrate(session: CommandSession, model: str, **options: Any) -> None:
             )
 
     def human() -> None:
-        _table(
+        print_table(
             ("layer", "LIS", "tokens routed", "padding", "dropped", "experts never chosen"),
             [
                 (
@@ -140,7 +141,7 @@ def calibrate(session: CommandSession, model: str, **options: Any) -> None:
 
 
 @command(moe_router, "importance", service=SERVICE)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("--metric", type=click.Choice(list(METRICS)), default="leave-one-out-loss", show_default=True)
 @_text_options("calibration")
 def importance(session: CommandSession, model: str, metric: str, **options: Any) -> None:
@@ -163,7 +164,7 @@ def importance(session: CommandSession, model: str, metric: str, **options: Any)
             order = sorted(range(len(layer.expert_importance)), key=lambda e: layer.expert_importance[e])
             named = [f"{expert} ({layer.expert_importance[expert]:.3g})" for expert in order]
             rows.append((layer.layer, ", ".join(named[:3]), ", ".join(reversed(named[-3:]))))
-        _table(("layer", "least important", "most important"), rows)
+        print_table(("layer", "least important", "most important"), rows)
         click.echo(f"importance {result.importance}")
 
     session.emit(_document(result), human)
@@ -192,7 +193,7 @@ def plan(session: CommandSession, statistics: str, importance: str, **options: A
         answer = connection.call(_stub(connection).PlanReplicateQuantize, request, timeout_s=LONG_CALL_S)
 
     def human() -> None:
-        _table(
+        print_table(
             ("layer", "LIS before", "replicas", "of experts", "quantized experts", "lis_logical", "lis_slots"),
             [_plan_row(layer) for layer in answer.layers],
         )
@@ -245,7 +246,7 @@ def apply(session: CommandSession, plan: str, expected_epoch: int) -> None:
 
 
 @command(moe_router, "revert", service=SERVICE)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("--expected-epoch", type=int, default=0, help="Fail unless the active plan has this epoch.")
 def revert(session: CommandSession, model: str, expected_epoch: int) -> None:
     """Makes MODEL's previous plan, or none, the active one."""
@@ -260,7 +261,7 @@ def revert(session: CommandSession, model: str, expected_epoch: int) -> None:
 
 
 @command(moe_router, "active", service=SERVICE)
-@click.argument("model")
+@click.argument("model", type=MODEL)
 def active(session: CommandSession, model: str) -> None:
     """Shows the plan that MODEL runs under."""
     with session.connection() as connection:
@@ -294,7 +295,7 @@ def evaluate(session: CommandSession, balanced_model: str, resamples: int, seed:
             )
 
     def human() -> None:
-        _table(
+        print_table(
             ("layer", "LIS before", "lis_logical", "lis_slots", "ratio"),
             [
                 (
@@ -320,6 +321,27 @@ def evaluate(session: CommandSession, balanced_model: str, resamples: int, seed:
         click.echo(f"evaluation {result.evaluation}")
 
     session.emit(_document(result), human)
+
+
+@command(moe_router, "report", service=SERVICE)
+@click.argument("model", type=MODEL)
+@click.option("--text", type=TEXT, help="Directory of text files, digest or label; by default the standard library.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Directory that report.html and report.json are written to.",
+)
+def report(session: CommandSession, model: str, text: str | None, out: Path) -> int:
+    """Does all of the above on MODEL, but for making a plan active, and writes a report card with the plots."""
+    from assay.checkup.cli import report as print_report
+    from assay.checkup.run import check_up
+    from assay.checkup.targets import targets
+
+    with targets([SERVICE], endpoint=session.endpoint, config=session.config) as asked:
+        card = check_up(asked, model, text, out)
+    return print_report(session, card)
 
 
 def _stub(connection: Connection) -> Any:
@@ -348,10 +370,3 @@ def _document(message: Message) -> dict[str, Any]:
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     return document
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
