@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.tree import Tree
 
-from assay.artifacts.manifest import Artifact
+from assay.cli.arguments import REFERENCE
 from assay.cli.session import CommandSession, command
+from assay.cli.tables import print_table
+from assay.cli.words import plain
 from assay.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from assay.artifacts.manifest import Artifact
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -57,18 +62,14 @@ def list_artifacts(session: CommandSession, kind: str | None) -> None:
     with session.connection() as connection:
         found = list(connection.artifacts.list(kind))
 
-    def human() -> None:
-        table = Table("artifact", "kind", "files", "size")
-        for artifact in found:
-            manifest = artifact.manifest
-            table.add_row(_short(artifact.digest), manifest.kind, str(len(manifest.files)), _size(artifact.size_bytes))
-        Console().print(table)
-
-    session.emit({"artifacts": [document_of(artifact) for artifact in found]}, human)
+    rows = [(_short(a.digest), a.manifest.kind, len(a.manifest.files), _size(a.size_bytes)) for a in found]
+    document = {"artifacts": [document_of(artifact) for artifact in found]}
+    columns = ("artifact", "kind", "files", "size")
+    session.emit(document, lambda: print_table(columns, rows, right=("files", "size")))
 
 
 @command(artifacts, "show")
-@click.argument("reference")
+@click.argument("reference", type=REFERENCE)
 def show(session: CommandSession, reference: str) -> None:
     """Shows an artifact's files, inputs and parameters. REFERENCE: digest, prefix or label."""
     with session.connection() as connection:
@@ -76,19 +77,18 @@ def show(session: CommandSession, reference: str) -> None:
     document = document_of(artifact)
 
     def human() -> None:
-        console = Console(soft_wrap=True)  # digests stay in one piece
-        console.print(f"{artifact.digest}  {artifact.manifest.kind}  {_size(artifact.size_bytes)}", highlight=False)
+        click.echo(f"{artifact.digest}  {artifact.manifest.kind}  {_size(artifact.size_bytes)}")
         for file in artifact.manifest.files:
-            console.print(f"  {file.path}  {_size(file.size_bytes)}  {file.sha256[:12]}", highlight=False)
+            click.echo(plain(f"  {file.path}  {_size(file.size_bytes)}  {file.sha256[:12]}"))
         for name in ("inputs", "parameters", "versions"):
             if document[name]:
-                console.print(f"{name}:", document[name])
+                click.echo(plain(f"{name}: {json.dumps(document[name], indent=2, ensure_ascii=False)}"))
 
     session.emit(document, human)
 
 
 @command(artifacts, "get")
-@click.argument("reference")
+@click.argument("reference", type=REFERENCE)
 @click.argument("destination", type=click.Path(path_type=Path))
 def get(session: CommandSession, reference: str, destination: Path) -> None:
     """Copies an artifact's files to the new directory DESTINATION."""
@@ -124,7 +124,7 @@ def _grow(tree: Tree, digest: str, found: Mapping[str, Artifact], shown: set[str
 
 
 @command(artifacts, "lineage")
-@click.argument("reference")
+@click.argument("reference", type=REFERENCE)
 def lineage(session: CommandSession, reference: str) -> None:
     """Shows what an artifact was made from, back to the beginning."""
     with session.connection() as connection:
@@ -132,6 +132,9 @@ def lineage(session: CommandSession, reference: str) -> None:
     root = list(found)[-1]
 
     def human() -> None:
+        from rich.console import Console
+        from rich.tree import Tree
+
         tree = Tree(f"{_short(root)}  {found[root].manifest.kind}")
         _grow(tree, root, found, set())
         Console().print(tree)

@@ -30,7 +30,16 @@ class ArtifactArgument(click.ParamType[str]):
         return [CompletionItem(label) for label in labels] or [CompletionItem(incomplete, type="dir")]
 
 
-MODEL, TEXT = ArtifactArgument("model"), ArtifactArgument("text")
+class ReferenceArgument(click.ParamType[str]):
+    """An artifact by digest, prefix or label; completed to the labels of a store on this machine."""
+
+    name = "reference"
+
+    def shell_complete(self, context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(label) for label in _labels(incomplete)]
+
+
+MODEL, TEXT, REFERENCE = ArtifactArgument("model"), ArtifactArgument("text"), ReferenceArgument()
 
 
 def _labels(incomplete: str) -> list[str]:

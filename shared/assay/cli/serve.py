@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -24,7 +25,8 @@ from assay.errors import FailedPrecondition
     show_default=True,
     help="in-process; ray, for a Ray cluster of its own on this machine; or serve://HOST:PORT for a Ray Serve.",
 )
-def serve(services: tuple[str, ...], listen: str | None, engine: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line once it is up.")
+def serve(services: tuple[str, ...], listen: str | None, engine: str, as_json: bool) -> None:
     """Serves SERVICES (all installed ones by default) until Ctrl-C or SIGTERM.
 
     Transport, TLS, allow list, metrics and drain times are set by ASSAY_* variables: see docs/running.md.
@@ -41,8 +43,12 @@ def serve(services: tuple[str, ...], listen: str | None, engine: str) -> None:
     config = Config.from_environment()
 
     def ready(address: str) -> None:
-        click.echo(f"assay is up on {address}  (store {config.store.partition('?')[0]})")
-        click.echo(f"try: ASSAY_ENDPOINT={address} assay moe-router describe MODEL")
+        store = config.store.partition("?")[0]
+        if as_json:
+            click.echo(json.dumps({"address": address, "store": store}))
+            return
+        click.echo(f"assay is up on {address}  (store {store})")
+        click.echo(f"try: ASSAY_ENDPOINT={address} assay checkup MODEL")
 
     with _placed(engine, services, config) as where:
         run(services, settings, config, engine=where, on_ready=ready)
