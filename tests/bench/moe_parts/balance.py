@@ -374,7 +374,7 @@ def print_capacity(rows: Sequence[CapacityRow]) -> None:
             for row in rows
         ],
         "worst expert: share that the expert which drops most drops. Plans stand on what was routed; table 1a counts "
-        "what was processed. Layer 1 reads, layer 3 writes.",
+        "what was processed. The encoder's layers are counted first.",
         "The cut is made by the router, so replicas lower imbalance but save no token from it.",
     )
 

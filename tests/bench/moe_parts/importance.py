@@ -13,7 +13,7 @@ from assay_moe_router.core.importance import Importance, Metric
 from assay_moe_router.core.one_pass import one_pass
 from assay_moe_router.core.stability import rank_agreement
 from assay_moe_router.core.statistics import Floats
-from bench.moe_parts.intervals import Interval, of_mean
+from bench.moe_parts.intervals import Interval, of_mean, over_seeds
 from bench.moe_parts.subject import BATCH, CANCEL, SEQUENCES, Subject, part, spread
 from bench.moe_parts.tables import show, verdict
 
@@ -129,7 +129,14 @@ def print_agreement(rows: Sequence[AgreementRow]) -> dict[str, object]:
             for row in rows
         ],
         f"in use: at least {USED:.0%} of the fair share of tokens; experts that nobody chooses agree of themselves.",
+        "Mean [least, most] over layers and seeds, all experts: "
+        + "; ".join(f"{recipe} {over_seeds(found['all_experts'])}" for recipe, found in _by_recipe(rows).items())
+        + ".",
     )  # fmt: skip
+    return _by_recipe(rows)
+
+
+def _by_recipe(rows: Sequence[AgreementRow]) -> dict[str, dict[str, list[float]]]:
     return {
         recipe: {
             "all_experts": [row.all_experts.mean for row in rows if row.recipe == recipe],
