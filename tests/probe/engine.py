@@ -89,8 +89,9 @@ def blob(request: Int64Value, context: StepContext) -> StringValue:
 
 def blobs(request: StringValue, context: StepContext) -> Iterator[StringValue]:
     file, _, count = request.value.partition("|")
-    for number in range(int(count)):
-        Path(file).write_text(str(number + 1))
+    for _ in range(int(count)):
+        with Path(file).open("ab") as made:
+            made.write(b".")
         yield StringValue(value="x" * 2**18)
 
 

@@ -12,7 +12,7 @@ ECHO = Step("echo", StringValue, StringValue)
 COUNT_UP = Step("count_up", Int64Value, DoubleValue, streaming=True)
 WHERE = Step("where", StringValue, StringValue)  # pid of the process the step ran in
 BLOB = Step("blob", Int64Value, StringValue)  # as many characters
-BLOBS = Step("blobs", StringValue, StringValue, streaming=True)  # "file|n": n of 256 KiB; the file counts them
+BLOBS = Step("blobs", StringValue, StringValue, streaming=True)  # "file|n": n of 256 KiB; a byte in the file for each
 SILENT = Step("silent", DoubleValue, StringValue)  # that many seconds without a word
 READ_OBJECT = Step("read_object", StringValue, StringValue)  # from the engine's own store
 MODEL = Step("model", StringValue, StringValue)  # "pid hit" or "pid miss", keeping four models loaded

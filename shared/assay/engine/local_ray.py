@@ -29,6 +29,7 @@ from assay.engine.serve_wire import TOKEN_VARIABLE
 from assay.errors import FailedPrecondition, Unavailable
 
 MARK = "ASSAY_LOCAL_RAY"  # in the environment of every process of a cluster, to find what a crash leaves behind
+FOLDER = "ASSAY_LOCAL_RAY_FOLDER"
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 
@@ -99,7 +100,6 @@ class LocalRay:
             )
         specification = {
             "cpus": self._cpus,
-            "folder": str(self._folder),
             "grpc_port": self._grpc_port,
             "http_port": self._http_port,
         }
@@ -151,7 +151,7 @@ class LocalRay:
         """The end of the head's log."""
         return (self._folder / "head.log").read_text(errors="replace")[-last_bytes:] if self._folder else ""
 
-    def _tell(self, message: dict[str, object]) -> None:
+    def _tell(self, message: Mapping[str, object]) -> None:
         head = self._head
         if head is None or head.stdin is None or head.stdout is None:
             raise Unavailable("the local Ray cluster is not running; start it")
@@ -179,6 +179,7 @@ class LocalRay:
             "ASSAY_STORE": self._store,
             TOKEN_VARIABLE: self.token,
             MARK: self._mark,
+            FOLDER: str(folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray calls loopback addresses "no cluster" and knows them by this name only.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

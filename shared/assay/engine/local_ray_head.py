@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import grpc
 import ray
 from ray import serve
 
+from assay.engine.local_ray import FOLDER
 from assay.engine.serve_app import GRPC_SERVICER, application
 from assay.engine.serve_wire import TOKEN_HEADER, token_of_environment
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
@@ -43,15 +45,17 @@ def main() -> None:
             _answer(answers, f"{type(error).__name__}: {error}".replace("\n", " "))
     serve.shutdown()
     ray.shutdown()
+    shutil.rmtree(os.environ[FOLDER], ignore_errors=True)  # the process that started us may be gone
 
 
 def start(message: dict[str, Any]) -> None:
     """Ray and Serve, without applications."""
     ray.init(
+        address="local",  # whatever RAY_ADDRESS says
         num_cpus=message["cpus"],
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(Path(message["folder"]) / "t"),
+        _temp_dir=str(Path(os.environ[FOLDER]) / "t"),
         log_to_driver=False,
     )
     serve.start(
