@@ -26,9 +26,8 @@ def to_status(error: AssayError) -> status_pb2.Status:
         for violation in error.violations:
             if left <= 0:
                 break
-            shown = bad.field_violations.add(
-                field=_cut(violation.field, left), description=_cut(violation.description, left)
-            )
+            shown = bad.field_violations.add(field=_cut(violation.field, left // 3))
+            shown.description = _cut(violation.description, left - shown.ByteSize())
             left -= shown.ByteSize()
         _pack(status, bad)
     if error.retry_after_s is not None:

@@ -35,6 +35,12 @@ def context_of(traceparent: str) -> Context | None:
     return trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
 
 
+def sampling_follows_callers() -> bool:
+    """Whether a span below one that its caller did not sample is never recorded: true of the usual samplers."""
+    sampler = getattr(trace.get_tracer_provider(), "sampler", None)
+    return sampler is None or "remoteParentNotSampled:AlwaysOff" in sampler.get_description()
+
+
 @contextmanager
 def span(name: str, traceparent: str, **attributes: str) -> Iterator[trace.Span]:
     """A span below the one `traceparent` names."""

@@ -31,7 +31,7 @@ from assay.server.metrics import MethodMetrics, Metrics
 from assay.server.service import MethodPolicy
 from assay.server.settings import ServerSettings
 from assay.status import to_status
-from assay.telemetry import context_of, tracer
+from assay.telemetry import context_of, sampling_follows_callers, tracer
 
 log = logging.getLogger("assay.access")
 
@@ -115,6 +115,7 @@ class Admission:
         self.method = method
         self.policy = policy
         self.metrics = metrics
+        self.follows_callers = sampling_follows_callers()
         self.span_name = method[1:]
         self.span_attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
         self._allowed = allowed
@@ -167,10 +168,16 @@ class Visit:
                 traceparent = value
         self.call = Call(admission.method, request_id or uuid.uuid4().hex)
         CURRENT.set(self.call)
-        self._span = tracer.start_span(
-            admission.span_name, context_of(traceparent), trace.SpanKind.SERVER, admission.span_attributes
-        )
-        trace_context.attach(trace.set_span_in_context(self._span))
+        parent = context_of(traceparent)
+        if parent is not None and traceparent.endswith("-00") and admission.follows_callers:
+            # What the sampler would decide is known, and asking it costs more than all the rest.
+            self._span = trace.get_current_span(parent)
+            trace_context.attach(parent)
+        else:
+            self._span = tracer.start_span(
+                admission.span_name, parent, trace.SpanKind.SERVER, admission.span_attributes
+            )
+            trace_context.attach(trace.set_span_in_context(self._span))
         return self
 
     def admit(self) -> float | None:
@@ -181,6 +188,10 @@ class Visit:
     ) -> None:
         code = "OK" if error is None else _code_of(error, self._context)
         seconds = self._admission.metrics.end(self._begun, code)
+        # Told once the answer is on its way: nobody has to wait for the line about his own call.
+        asyncio.get_running_loop().call_soon(self._tell, code, seconds, error)
+
+    def _tell(self, code: str, seconds: float, error: BaseException | None) -> None:
         span = self._span
         if span.is_recording():
             span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[code].value[0])
@@ -248,7 +259,9 @@ def _unary_unary(handler: Any, admission: Admission, decode: Decode) -> grpc.Rpc
         visit = Visit(admission, context)
         try:
             with visit:
-                return await _within(visit.admit(), inner(decode(raw), context))
+                bound_s = visit.admit()
+                reply = inner(decode(raw), context)
+                return await reply if bound_s is None else await _within(bound_s, reply)
         except grpc.aio.AbortError:
             raise
         except Exception as error:
