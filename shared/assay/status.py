@@ -24,8 +24,8 @@ def to_status(error: AssayError) -> status_pb2.Status:
     if error.violations:
         bad, left = error_details_pb2.BadRequest(), VIOLATIONS_BYTES
         for violation in error.violations:
-            if left <= 0:
-                break
+            if left < 64:
+                break  # no room for a sentence
             shown = bad.field_violations.add(field=_cut(violation.field, left // 3))
             shown.description = _cut(violation.description, left - shown.ByteSize())
             left -= shown.ByteSize()
