@@ -79,7 +79,11 @@ class _Base:
         progress = metadata.progress
         steps = f"step {min(progress.steps_done + 1, progress.steps_total)} of {progress.steps_total}"
         note = " ".join(filter(None, (steps, progress.stage, _note(progress.figures))))
+        self.begin()
         self.show(progress.done, progress.total, progress.unit, one_line(note))
+
+    def begin(self) -> None:
+        """Work has begun that is worth telling of, however short it turns out."""
 
     def show(self, done: int, total: int, unit: str, note: str) -> None:
         raise NotImplementedError
@@ -117,13 +121,18 @@ class _Lines(_Base):
         self._lock = threading.Lock()
         self._begun = False
 
-    def show(self, done: int, total: int, unit: str, note: str) -> None:
+    def begin(self) -> None:
         with self._lock:
-            now = time.monotonic()
             if not self._begun:
                 self._begun = True
-                self._print("...")
-            elif now - self._last >= LINE_INTERVAL_S:
+                print(f"{self._title} ...", file=sys.stderr, flush=True)
+
+    def show(self, done: int, total: int, unit: str, note: str) -> None:
+        if time.monotonic() - self._last >= WORTH_A_LINE_S:
+            self.begin()
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last >= LINE_INTERVAL_S:
                 self._last = now
                 count = f"{done}/{total} {unit}" if total else f"{done} {unit}" if done else ""
                 self._print(f"{count.strip()} {note}".strip())
@@ -132,7 +141,7 @@ class _Lines(_Base):
         self._print(one_line(outcome))
 
     def _print(self, text: str) -> None:
-        print(f"{self._title}: {text}" if text != "..." else f"{self._title} ...", file=sys.stderr, flush=True)
+        print(f"{self._title}: {text}", file=sys.stderr, flush=True)
 
 
 def _note(figures: Mapping[str, float]) -> str:

@@ -36,7 +36,7 @@ def model_artifact(artifacts: Artifacts, argument: str, *, progress: Progress = 
     nobody knows; what the checkpoint holds is inspected where it is loaded.
     """
     folder = Path(argument)
-    if folder.is_dir():
+    if argument and folder.is_dir():
         return artifacts.get(artifacts.put("model", checkpoint_files(folder), progress=progress))
     return _look_up(artifacts, argument, "model", "a directory with config.json and model.safetensors")
 
@@ -51,7 +51,7 @@ def text_artifact(artifacts: Artifacts, argument: str | None, *, progress: Progr
     from assay.zoo.corpus import SPLITS, read_split
     from assay.zoo.store import ensure_text
 
-    if argument is not None and not Path(argument).is_dir():
+    if argument is not None and not (argument and Path(argument).is_dir()):
         return _look_up(artifacts, argument, "text", "a directory of .py, .txt, .md or .rst files")
     folder = None if argument is None else Path(argument)
     splits = [] if folder is None else [name for name in SPLITS if (folder / f"{name}.jsonl").is_file()]
