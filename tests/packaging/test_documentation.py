@@ -16,7 +16,7 @@ PAGES = sorted(
 SOURCES = ("shared/assay", "services", "tests/conftest.py", "tests/bench")
 VARIABLE = re.compile(r"\bASSAY_[A-Z0-9_]*[A-Z0-9]\b")
 # Parts of names put together in code, and marks for a program's own children that nobody sets.
-NOT_SETTINGS = {"ASSAY_TLS", "ASSAY_COMPLETE", "ASSAY_LOCAL_RAY", "ASSAY_MOE_ROUTER_ENDPOINT"}
+NOT_SETTINGS = {"ASSAY_TLS", "ASSAY_COMPLETE", "ASSAY_LOCAL_RAY", "ASSAY_LOCAL_RAY_FOLDER", "ASSAY_MOE_ROUTER_ENDPOINT"}
 
 
 def sources() -> Iterator[Path]:
