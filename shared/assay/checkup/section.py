@@ -114,13 +114,15 @@ class Section:
 
     def to_document(self) -> dict[str, Any]:
         """As JSON, the way section.json and report.json hold it."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self), "lineage": dict(self.lineage or {})}
+        parts = {"schema_version": SCHEMA_VERSION, **asdict(self), "lineage": dict(self.lineage or {})}
+        document: dict[str, Any] = json.loads(json.dumps(parts, allow_nan=False))
+        return document
 
     def to_files(self, plots: Mapping[str, bytes]) -> dict[str, bytes]:
         """Files of the artifact. plots: SVG by file name; InvalidInput where one that is named is not given."""
         if missing := [plot.file for plot in self.plots if plot.file not in plots]:
             raise InvalidInput("plots", f"lack {missing[0]}; give its SVG, or do not name it")
-        return {DOCUMENT: json.dumps(self.to_document(), indent=1, sort_keys=True, allow_nan=False).encode(), **plots}
+        return {DOCUMENT: json.dumps(self.to_document(), indent=1, sort_keys=True).encode(), **plots}
 
     @classmethod
     def from_document(cls, data: bytes) -> Section:

@@ -7,6 +7,7 @@ the plot, and every id under a prefix of its own.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from html import escape
 from xml.parsers import expat
@@ -16,6 +17,8 @@ XLINK_NAMESPACE = "http://www.w3.org/1999/xlink"
 MAX_BYTES = 4 * 2**20
 MAX_ELEMENTS = 100_000
 MAX_DEPTH = 64
+MAX_DRAWN = 2_000_000
+MAX_CHAIN = 64  # references from one part to another to another
 
 
 def _names(words: str) -> frozenset[str]:
@@ -109,10 +112,12 @@ class _Writer:
         self._root: dict[str, str] = {}
         self._elements = 0
         self._unsupported = ""
-        # Reference chains grow exponentially when drawn: what is referred to must not refer on.
+        # What each id holds: references that chain can draw a small file's elements without end.
         self._ids_open: list[tuple[int, str]] = []
-        self._referring: set[str] = set()
-        self._referred: set[str] = set()
+        self._held: Counter[str] = Counter()
+        self._references: dict[str, list[str]] = {}
+        self._drawn: list[str] = []
+        self._costs: dict[str, int] = {}
 
     def entity(self, *_: object) -> None:
         raise Hostile("it declares XML entities")
@@ -166,8 +171,8 @@ class _Writer:
             self._out.append(escape(data, quote=False))
 
     def finish(self) -> str:
-        if self._referred & self._referring:
-            raise Hostile("its references chain into each other")
+        if self._elements + sum(map(self._cost, self._drawn)) > MAX_DRAWN:
+            raise Hostile("its references would draw it without end")
         if self._unsupported:
             raise Unsupported(self._unsupported)
         size = [_pixels(self._root.get(name, "")) for name in ("width", "height")]
@@ -179,23 +184,23 @@ class _Writer:
     def _begin(self, local: str, attributes: Mapping[str, str]) -> None:
         written: dict[str, str] = {}
         style = ""
+        if _ID.fullmatch(own := attributes.get("id", "")):
+            self._ids_open.append((len(self._open), own))
+            written["id"] = self._prefix + own
+        self._held.update(name for _, name in self._ids_open)
         for name, value in attributes.items():
             namespace, _, attribute = name.rpartition("}")
             if attribute == "href" and namespace in ("", XLINK_NAMESPACE):
                 written["href"] = self._href(local, value)
             elif namespace:
                 continue
-            elif attribute == "id":
-                if _ID.fullmatch(value):
-                    written["id"] = self._prefix + value
-                    self._ids_open.append((len(self._open), value))
             elif attribute == "style":
                 style = value
             elif attribute in PRESENTATION:
                 written[attribute] = self._value(attribute, value)
             elif attribute in GEOMETRY:
                 written[attribute] = value
-            elif attribute not in DROPPED and not attribute.startswith(("data-", "aria-")):
+            elif attribute != "id" and attribute not in DROPPED and not attribute.startswith(("data-", "aria-")):
                 self._note(f"the attribute {attribute}")
         written.update(self._declarations(style))  # a style wins over attributes
         if not self._open:
@@ -209,16 +214,25 @@ class _Writer:
     def _href(self, local: str, value: str) -> str:
         value = value.strip()
         if value.startswith("#") and _ID.fullmatch(value[1:]):
-            return "#" + self._refer(value[1:], chain="Gradient" not in local)
+            return "#" + self._refer(value[1:])
         if local == "image" and _RASTER.fullmatch(value):
             return re.sub(r"\s", "", value)
         raise Hostile("it refers to something outside itself")
 
-    def _refer(self, target: str, *, chain: bool = True) -> str:
-        if chain:
-            self._referred.add(target)
-            self._referring.update(name for _, name in self._ids_open)
+    def _refer(self, target: str) -> str:
+        self._drawn.append(target)
+        for _, name in self._ids_open:
+            self._references.setdefault(name, []).append(target)
         return self._prefix + target
+
+    def _cost(self, name: str, above: tuple[str, ...] = ()) -> int:
+        """Elements drawn where `name` is referred to, with all that it refers to."""
+        if name in above or len(above) > MAX_CHAIN:
+            raise Hostile("its references chain into each other")
+        if name not in self._costs:
+            below = (self._cost(target, (*above, name)) for target in self._references.get(name, ()))
+            self._costs[name] = self._held[name] + sum(below)
+        return self._costs[name]
 
     def _value(self, name: str, value: str) -> str:
         """One property's value; references stay inside the plot."""
