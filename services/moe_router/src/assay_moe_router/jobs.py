@@ -16,6 +16,7 @@ FULL_NAME = "assay.moe_router.v1.MoeRouterService"
 SHARD_SEQUENCES = 64
 SHARD_EXPERTS = 8
 EXAMINED_SEQUENCES = {"calibration": 96, "test": 256}
+LEAST_SEQUENCES = {"calibration": 2, "test": 2}  # an interval needs two
 LEAVE_ONE_OUT = (api.IMPORTANCE_METRIC_LEAVE_ONE_OUT_LOSS, api.IMPORTANCE_METRIC_LEAVE_ONE_OUT_ACCURACY)
 
 
@@ -120,10 +121,12 @@ async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.
         split: api.TextSelection(text=found.text, split=split, sequences=min(wanted, found.sequences[split]))
         for split, wanted in EXAMINED_SEQUENCES.items()
     }
-    if short := [split for split in selections if not selections[split].sequences]:
-        raise FailedPrecondition(
-            f"text: its split {short[0]} holds not one window of {SEQUENCE_TOKENS} tokens; give more text"
-        )
+    for split, least in LEAST_SEQUENCES.items():
+        if selections[split].sequences < least:
+            raise FailedPrecondition(
+                f"text: its split {split} holds {selections[split].sequences} windows of {SEQUENCE_TOKENS} tokens, "
+                f"{least} are needed; give more text"
+            )
     statistics = await calibrate(
         run.scope("calibrate"), api.CalibrateRequest(model=found.model, text=selections["calibration"])
     )

@@ -104,18 +104,18 @@ def _figures(plan: BalancePlan, evaluation: Evaluation) -> tuple[Figure, ...]:
 def _layer_table(plan: BalancePlan, evaluation: Evaluation, statistics: RoutingStatistics) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for layer in plan.layers:
-        balance, routing = evaluation.balances[layer.layer], statistics.layer(layer.layer)
+        balance, routing = evaluation.balances.get(layer.layer), statistics.layer(layer.layer)
         rows.append(
             (
                 layer.layer,
                 layer.experts,
                 routing.top_k,
-                round(balance.before, 3),
+                round(balance.before, 3) if balance else None,
                 layer.replicas,
                 layer.quantized_experts,
-                round(balance.lis_logical, 3),
-                round(balance.lis_slots, 3),
-                round(balance.ratio, 2),
+                round(balance.lis_logical, 3) if balance else None,
+                round(balance.lis_slots, 3) if balance else None,
+                round(balance.ratio, 2) if balance else None,
                 int((routing.loads == 0).sum()),
                 routing.dropped_tokens,
             )

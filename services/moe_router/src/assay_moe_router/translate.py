@@ -89,16 +89,13 @@ def plan_to_proto(digest: str, plan: BalancePlan) -> api.PlanReplicateQuantizeRe
         plan=digest, bytes_before=plan.bytes_before, bytes_after=plan.bytes_after
     )
     for layer in plan.layers:
-        balance = layer.balance(layer.expert_tokens)
-        answer.layers.add(
-            layer=layer.layer,
-            slot_experts=layer.slot_experts,
-            slot_bits=layer.slot_bits,
-            load_imbalance_before=balance.before,
-            lis_logical=balance.lis_logical,
-            lis_slots=balance.lis_slots,
-            notes=layer.notes,
+        added = answer.layers.add(
+            layer=layer.layer, slot_experts=layer.slot_experts, slot_bits=layer.slot_bits, notes=layer.notes
         )
+        if any(layer.expert_tokens):
+            balance = layer.balance(layer.expert_tokens)
+            added.load_imbalance_before = balance.before
+            added.lis_logical, added.lis_slots = balance.lis_logical, balance.lis_slots
     return answer
 
 

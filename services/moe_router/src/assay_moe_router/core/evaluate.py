@@ -81,7 +81,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """loss_nats: per token. accuracy: share of tokens predicted first. balances: by layer, on this text."""
+    """loss_nats: per token. accuracy: share of tokens predicted first. balances: by layer, on this text; layers
+    that no token reached are left out.
+    """
 
     loss_nats: Comparison
     accuracy: Comparison
@@ -162,6 +164,7 @@ def evaluate(measured: Measured, plan: BalancePlan, *, resamples: int = 10_000, 
                 np.asarray(measured.expert_tokens[layer.layer]),
             )
             for layer in plan.layers
+            if any(measured.expert_tokens[layer.layer])
         },
         sequences=len(measured.before.nats),
     )

@@ -95,9 +95,7 @@ class Balance:
 
     @classmethod
     def of(cls, plan: LayerPlan, slot_tokens: Floats | Ints, expert_tokens: Ints | Sequence[int]) -> Balance:
-        """From tokens as slots got them, counted or expected."""
-        if not np.sum(slot_tokens):
-            return cls(1.0, 1.0, len(slot_tokens) / plan.experts)  # an idle layer has nothing to balance
+        """From tokens as slots got them, counted or expected. InvalidInput where there are none."""
         return cls(
             load_imbalance(np.asarray(expert_tokens), plan.experts),
             load_imbalance(slot_tokens, plan.experts),

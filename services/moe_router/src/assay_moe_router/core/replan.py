@@ -66,7 +66,10 @@ def replan(
     static, dynamic, unbalanced, replicas = [], [], [], []
     for last, now in pairwise(windows):
         fresh = planned(last)
-        scores = [[plan.layer(layer.layer).balance(layer.loads) for layer in now.layers] for plan in (fixed, fresh)]
+        scores = [
+            [plan.layer(layer.layer).balance(layer.loads) for layer in now.layers if layer.loads.any()]
+            for plan in (fixed, fresh)
+        ]
         static.append(np.mean([balance.lis_logical for balance in scores[0]]))
         dynamic.append(np.mean([balance.lis_logical for balance in scores[1]]))
         unbalanced.append(np.mean([balance.before for balance in scores[0]]))
