@@ -117,7 +117,8 @@ def test_texts_are_readable_on_their_ground(page: Page, files: dict[str, str]) -
             if (parts.length < 4 || parts[3] > 0) return colour }
             return getComputedStyle(document.documentElement).backgroundColor };
         const told = 'h1, h2, h3, p, dt, dd, td, th, li, figcaption, small, summary';
-        return Math.min(...[...document.querySelectorAll(told)].filter(element => element.checkVisibility()).map(element => {
+        const shown = [...document.querySelectorAll(told)].filter(element => element.checkVisibility());
+        return Math.min(...shown.map(element => {
                 const [a, b] = [light(getComputedStyle(element).color), light(ground(element))];
                 return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) })) })()"""
     for dark in (False, True):
