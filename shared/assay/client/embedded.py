@@ -33,6 +33,7 @@ class EmbeddedPlatform:
             from assay.server.platform import Platform
             from assay.server.settings import ServerSettings
         except ModuleNotFoundError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise FailedPrecondition(
                 "no endpoint is given and no service is installed; set --endpoint or ASSAY_ENDPOINT, or "
                 "pip install 'assay-moe-router[engine]'"
@@ -54,12 +55,16 @@ class EmbeddedPlatform:
             raise
 
     def stop(self) -> None:
-        self._wait(asyncio.run_coroutine_threadsafe(self._platform.stop(), self._loop))
-        self._end_loop()
+        try:
+            self._wait(asyncio.run_coroutine_threadsafe(self._platform.stop(), self._loop))
+        finally:
+            self._end_loop()
 
     def _end_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+        if not self._thread.is_alive():
+            self._loop.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @staticmethod

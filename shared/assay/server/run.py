@@ -55,5 +55,7 @@ async def _serve(
         loop.add_signal_handler(name, stopping.set)
     on_ready(await platform.start())
     await stopping.wait()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(name)  # whoever asks a second time does not want to wait
     log.info("draining")
     await platform.stop()
