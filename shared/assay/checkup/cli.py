@@ -10,6 +10,7 @@ import click
 from assay.checkup.summary import print_summary, summary
 from assay.cli.arguments import MODEL, TEXT
 from assay.cli.exit_codes import exit_code
+from assay.cli.logs import log_file
 from assay.cli.session import CommandSession, with_session
 from assay.errors import FailedPrecondition
 
@@ -53,4 +54,7 @@ def checkup(session: CommandSession, model: str, services: str, text: str | None
 def report(session: CommandSession, card: Card) -> int:
     """Prints what the card says in short, and gives the command's exit code."""
     session.emit(summary(card), lambda: print_summary(card))
+    # A service inside this command leaves its traceback on this machine.
+    if any(answer.error and answer.error.code == "INTERNAL" and not answer.where for answer in card.answers):
+        click.echo(f"assay: what went wrong in this command is told in {log_file()}", err=True)
     return exit_code(card.error) if card.error else 0

@@ -22,7 +22,7 @@ from assay.errors import AssayError, Cancelled, DataLoss, Internal, ResourceExha
 from assay.operations.v1 import operations_pb2 as assay_operations_pb2
 
 START_TIMEOUT_S = 180.0  # an embedded engine imports torch first, which takes its time on a busy machine
-STOP_PATIENCE_S = 8.0
+STOP_PATIENCE_S = 6.0
 MAX_SECTION_BYTES = 16 * 2**20
 
 State = Literal["answered", "not_applicable", "failed", "unreachable", "cancelled"]

@@ -10,14 +10,19 @@ from pathlib import Path
 MAX_BYTES = 2**20
 
 
+def log_file() -> Path:
+    """Where it goes; there only once something was said."""
+    import platformdirs
+
+    return Path(platformdirs.user_log_dir("assay")) / "assay.log"
+
+
 def log_to_file() -> Path:
     """The file that warnings and tracebacks go to, made when the first one comes; ASSAY_LOG_LEVEL=INFO shows more.
 
     `assay serve` sets up logs of its own.
     """
-    import platformdirs
-
-    path = Path(platformdirs.user_log_dir("assay")) / "assay.log"
+    path = log_file()
     logging.getLogger().addHandler(_LazyFile(path))
     wanted = os.environ.get("ASSAY_LOG_LEVEL", "").upper()
     logging.getLogger().setLevel(logging.getLevelNamesMapping().get(wanted, logging.WARNING))

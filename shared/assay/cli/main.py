@@ -114,7 +114,7 @@ def main() -> NoReturn:
         fail(_usage(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("assay: interrupted", err=True)
-        sys.exit(130)
+        _leave(130)
     except BrokenPipeError:
         # Whoever read our output has enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -138,6 +138,13 @@ def fail(error: AssayError, where: str = "") -> NoReturn:
         print_json({"error": report})
     click.echo(f"assay: {one_line(error.message)}{where}", err=True)
     sys.exit(exit_code(error))
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends at once: what had to be put in order is, and a thread amid importing PyTorch would be waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _usage(error: click.ClickException) -> AssayError:

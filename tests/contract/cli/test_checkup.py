@@ -84,6 +84,20 @@ def test_where_no_service_answers_the_failure_is_the_exit_code(
     assert len(card(shell.home / "out")["sections"]) == 1
 
 
+def test_a_defect_in_a_service_leaves_its_traceback_in_a_file_that_is_named(
+    shell: Shell, model: Path, text: Path
+) -> None:
+    done = shell("checkup", model, "--text", text, "--services", "grumpy")
+    file = Path(done.stderr.splitlines()[-1].rpartition(" told in ")[2])
+    (answer,) = card(shell.home / "report")["sections"]
+    error_id = re.search(r"error id (\w+)", answer["error"]["message"])
+    assert error_id is not None
+    logged = file.read_text()
+    assert error_id[1] in logged
+    assert "RuntimeError: the secret of the host" in logged
+    assert "Traceback" not in done.stderr
+
+
 def test_an_endpoint_that_is_away_is_told_at_once(shell: Shell, model: Path) -> None:
     done = shell("checkup", model, "--endpoint", "127.0.0.1:9")
     assert (done.returncode, done.stderr.count("\n")) == (9, 1)
