@@ -110,6 +110,9 @@ def main() -> NoReturn:
     except AssayError as error:
         where = f"; see {logged}" if error.code == "INTERNAL" and logged.exists() else ""
         fail(error, where)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()  # a group without a command: its help, as it stands
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         fail(_usage(error))
     except (click.Abort, KeyboardInterrupt):

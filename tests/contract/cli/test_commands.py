@@ -45,6 +45,13 @@ def test_help_names_every_command_and_a_services_own_summary(shell: Shell) -> No
     assert re.search(r"^  broken +Probes\.$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("arguments", [[], ["artifacts"]], ids=["assay", "assay artifacts"])
+def test_a_group_without_a_command_prints_its_help_as_it_stands(shell: Shell, arguments: list[str]) -> None:
+    done = shell(*arguments)
+    assert done.returncode == 2
+    assert done.stderr == shell(*arguments, "--help").stdout
+
+
 def test_a_command_that_cannot_be_loaded_fails_alone(shell: Shell) -> None:
     done = shell("broken")
     assert done.returncode == 5
