@@ -111,9 +111,7 @@ def open_subject(recipe: str, seed: int, text: str) -> Subject:
 
 
 def all_windows(text_dir: Path, split: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
-    rows = list(read_split(text_dir, split))
-    tokens = sum(len(tokenizer.encode(text, add_special_tokens=False)) + 1 for text, _ in rows)
-    return cut_windows(rows, tokenizer, sequences=tokens // TOKENS, sequence_tokens=TOKENS)
+    return cut_windows(read_split(text_dir, split), tokenizer, sequence_tokens=TOKENS, cancel=CANCEL)
 
 
 def spread(count: int, wanted: int) -> list[int]:

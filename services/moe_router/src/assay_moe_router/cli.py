@@ -50,7 +50,12 @@ def _text_options(default_split: str) -> Callable[[Any], Any]:
         for option in (
             click.option("--batch-sequences", type=int, default=0, help="Sequences in a forward pass.  [default: 8]"),
             click.option("--sequence-tokens", type=int, default=0, help="Tokens in a sequence.  [default: 128]"),
-            click.option("--sequences", type=int, default=0, help="Sequences to take.  [default: 96]"),
+            click.option(
+                "--sequences",
+                type=int,
+                default=0,
+                help="Sequences to take, spread evenly over the split.  [default: 96]",
+            ),
             click.option("--split", default=default_split, show_default=True, help="Split of the text."),
             click.option(
                 "--text",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -28,7 +30,7 @@ from assay_moe_router.core.predictions import counted, predictions
 from assay_moe_router.core.replicate_quantize import DEFAULT_TARGET, plan_replicate_quantize
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.statistics import RoutingStatistics
-from assay_moe_router.core.text_batches import Windows, cut_windows
+from assay_moe_router.core.text_batches import Windows, check_size, cut_windows
 from assay_moe_router.core.verify import verify
 from assay_moe_router.loaded_models import LoadedModels
 from assay_moe_router.section import write_section
@@ -45,12 +47,12 @@ from assay_moe_router.translate import (
 
 SHARDS_AT_ONCE = 2
 PROBE_SEQUENCES = 4
-MAX_COUNTED_SEQUENCES = 4096
 
 # Two shards compute side by side; more threads than cores would make each wait for the other.
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // SHARDS_AT_ONCE))
 
 MODELS = LoadedModels()
+TEXTS = LoadedModels()
 
 
 def resolve(request: own.ResolveStep, context: StepContext) -> own.Resolved:
@@ -59,15 +61,8 @@ def resolve(request: own.ResolveStep, context: StepContext) -> own.Resolved:
         text=stored.expect(context.artifacts, request.text, kinds.TEXT, "text").digest,
     )
     for split in request.splits:
-        rows = read_split(context.artifacts.path(found.text), split)
-        tokenizer = load_tokenizer(context.artifacts.path(found.model))
-        wanted, tokens = MAX_COUNTED_SEQUENCES * request.sequence_tokens, 0
-        for text, _ in rows:
-            context.cancel.check()
-            tokens += len(tokenizer.encode(text, add_special_tokens=False)) + (tokenizer.eos_token_id is not None)
-            if tokens >= wanted:
-                break
-        found.sequences[split] = min(tokens, wanted) // request.sequence_tokens
+        with _all_windows(context, found.model, found.text, split, request.sequence_tokens) as windows:
+            found.sequences[split] = windows.sequences
     return found
 
 
@@ -246,16 +241,28 @@ def _computing(context: StepContext, model: str) -> PreTrainedModel:
 
 
 def _windows(context: StepContext, model: str, text: api.TextSelection, first: int, last: int) -> Windows:
-    rows = read_split(context.artifacts.path(text.text), text.split)
-    windows = cut_windows(
-        rows,
-        load_tokenizer(context.artifacts.path(model)),
-        sequences=text.sequences,
-        sequence_tokens=text.sequence_tokens,
-    )
-    if not 0 <= first < last <= windows.sequences:
-        raise InvalidInput("first_sequence, last_sequence", f"must lie in 0 to {windows.sequences}")
-    return windows.part(first, last)
+    check_size(text.sequences, text.sequence_tokens)
+    with _all_windows(context, model, text.text, text.split, text.sequence_tokens) as windows:
+        chosen = windows.spread(text.sequences)
+    if not 0 <= first < last <= chosen.sequences:
+        raise InvalidInput("first_sequence, last_sequence", f"must lie in 0 to {chosen.sequences}")
+    return chosen.part(first, last)
+
+
+@contextmanager
+def _all_windows(context: StepContext, model: str, text: str, split: str, sequence_tokens: int) -> Iterator[Windows]:
+    """A whole split in this model's tokens; shards that follow find it tokenized."""
+
+    def cut() -> Windows:
+        return cut_windows(
+            read_split(context.artifacts.path(text), split),
+            load_tokenizer(context.artifacts.path(model)),
+            sequence_tokens=sequence_tokens,
+            cancel=context.cancel,
+        )
+
+    with TEXTS.borrow(f"{model} {text} {split} {sequence_tokens}", cut) as windows:
+        yield windows
 
 
 def _part(context: StepContext, files: dict[str, bytes]) -> own.StoredPart:

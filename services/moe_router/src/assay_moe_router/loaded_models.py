@@ -1,4 +1,5 @@
-"""Models kept in memory between steps; each is lent to one step at a time, because counting hooks into it."""
+"""Models, and texts in their tokens, kept in memory between steps; each is lent to one step at a time, because
+counting hooks into a model."""
 
 from __future__ import annotations
 
