@@ -60,9 +60,20 @@ class Commands(click.Group):
         # Not Group's, which would import every command.
         return items + click.Command.shell_complete(self, context, incomplete)
 
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # click itself would end with 1, as if something had failed.
+            raise _ReaderLeft from None
+
     def _abouts(self, context: click.Context) -> dict[str, str]:
         theirs = {entry.name: _summary(entry) for entry in entry_points(group=ENTRY_POINTS)}
         return {name: OWN[name][1] if name in OWN else theirs[name] for name in self.list_commands(context)}
+
+
+class _ReaderLeft(Exception):
+    """Nobody reads standard output any more."""
 
 
 def _load(entry: EntryPoint) -> click.Command:
@@ -118,7 +129,7 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("assay: interrupted", err=True)
         _leave(130)
-    except BrokenPipeError:
+    except (_ReaderLeft, BrokenPipeError):
         # Whoever read our output has enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
