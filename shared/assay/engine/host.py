@@ -109,6 +109,8 @@ class StepHost:
 
         working = self._executor.submit(work)
         finished = asyncio.wrap_future(working)
+        # Looked at whatever happens: a call that is cancelled twice does not wait for its step to say so.
+        finished.add_done_callback(lambda future: future.cancelled() or future.exception())
         try:
             async with asyncio.timeout(cancel.remaining_s()):
                 return await asyncio.shield(finished)
@@ -119,7 +121,6 @@ class StepHost:
                 cancel.cancel()
                 if not working.cancel():
                     await asyncio.wait([finished])
-                    finished.exception()  # it is known already how this call ended
 
     async def events(
         self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall

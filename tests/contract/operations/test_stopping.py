@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 
@@ -99,7 +100,9 @@ async def test_a_cancel_at_another_front_stops_the_work_within_a_second(store: s
             assert from_status((await get(each, operation)).error).code == "CANCELLED"
 
 
-async def test_a_call_past_its_deadline_has_stopped_its_step_within_a_second(store: str, tmp_path: Path) -> None:
+async def test_a_call_past_its_deadline_has_stopped_its_step_within_a_second(
+    store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = tmp_path / "spin"
     async with serving(store) as server, grpc.aio.insecure_channel(server.address) as channel:
         deadline = time.time() + 0.8
@@ -107,6 +110,8 @@ async def test_a_call_past_its_deadline_has_stopped_its_step_within_a_second(sto
             await method(channel, "SpinNow")(StringValue(value=str(file)), timeout=0.8)
         assert isinstance(error_from_rpc(caught.value), DeadlineExceeded)
         assert -0.5 < await seconds_it_went_on(file, deadline) < 1.0  # it had begun, and it stopped
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
 
 
 @pytest.mark.parametrize("leave", ["cancel", "close"])
