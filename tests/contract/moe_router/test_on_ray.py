@@ -44,11 +44,11 @@ def front(cluster: LocalRay, trained: Any) -> Iterator[RouterProcess]:
     running.stop()
 
 
-def calibrate(connection: Connection, trained: Any, sequences: int) -> Any:
+def calibrate(connection: Connection, trained: Any, sequences: int, batch: int = 8) -> Any:
     request = api.CalibrateRequest(
         request_id=str(uuid.uuid4()),
         model=trained.model,
-        text=api.TextSelection(text=trained.text, sequences=sequences, sequence_tokens=64),
+        text=api.TextSelection(text=trained.text, sequences=sequences, sequence_tokens=64, batch_sequences=batch),
     )
     stub = moe_router_pb2_grpc.MoeRouterServiceStub(connection.channel)
     return connection.call(stub.Calibrate, request).operation
@@ -80,7 +80,8 @@ def test_a_calibration_cancelled_on_ray_stops_working_within_a_second(
     workers = list(cluster.processes())
     with connect("moe_router", front.address) as connection:
         idle = _used(workers, 1.5)
-        operation = calibrate(connection, trained, 4096)
+        # One sequence at a time, which takes the better part of a minute undisturbed.
+        operation = calibrate(connection, trained, 4096, batch=1)
         begun = cpu_seconds(workers)
         wait_until(lambda: cpu_seconds(workers) - begun > 2.0)
         busy = _used(workers, 1.5)
