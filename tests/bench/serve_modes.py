@@ -266,11 +266,11 @@ async def watched(
                 try:
                     await engine.run(steps.ECHO, StringValue(), StepCall(time.time() + 30))
                     seen.calls_done += 1
+                    seen.longest_gap_s = max(seen.longest_gap_s, time.monotonic() - last)
                     last = time.monotonic()
                 except AssayError:
                     seen.calls_failed += 1
                 await asyncio.sleep(0.05)
-                seen.longest_gap_s = max(seen.longest_gap_s, time.monotonic() - last)
 
         await engine.describe()
         calling = asyncio.create_task(call())
@@ -278,7 +278,9 @@ async def watched(
         await asyncio.sleep(2)
         await event(engine)
         await asyncio.gather(*open_steps)
-        await asyncio.sleep(5)
+        answered, until = seen.calls_done, time.monotonic() + 60
+        while seen.calls_done < answered + 5 and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
     return seen
