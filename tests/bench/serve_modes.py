@@ -311,6 +311,7 @@ async def scaled_down(running: LocalRay, seconds: float) -> dict[str, Any]:
 
         short = [asyncio.create_task(step(40)) for _ in range(3)]
         await asyncio.sleep(30)  # time to scale up
+        asked = [await step(0.0) for _ in range(12)]
         long = asyncio.create_task(step(seconds))
         await asyncio.gather(*short)
         counts = []
@@ -318,7 +319,12 @@ async def scaled_down(running: LocalRay, seconds: float) -> dict[str, Any]:
             counts.append(len(_replica_pids(running)))
             await asyncio.sleep(1)
         cut = (await asyncio.gather(long, return_exceptions=True))[0]
-    return {"replicas": [max(counts), min(counts)], "step_cut": isinstance(cut, BaseException)}
+    return {
+        "replicas": [max(counts), min(counts)],
+        "first_call_on_a_new_replica": next((n for n, pid in enumerate(asked) if pid != asked[0]), None),
+        "replicas_answering": len(set(asked)),
+        "step_cut": isinstance(cut, BaseException),
+    }
 
 
 def _replica_pids(running: LocalRay) -> list[int]:

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assay.engine.serve_mode import CHOSEN, MODES, own_haproxy
+from assay.engine.serve_mode import CHOSEN, MODES, own_haproxy, own_replica_ports
 from assay.engine.serve_wire import TOKEN_VARIABLE
 from assay.errors import FailedPrecondition, Unavailable
 
@@ -32,6 +32,7 @@ MARK = "ASSAY_LOCAL_RAY"  # in the environment of every process of a cluster, to
 FOLDER = "ASSAY_LOCAL_RAY_FOLDER"
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
+PORTS_OF_A_CLUSTER = 1000
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class LocalRay:
         self._cpus = cpus or os.cpu_count() or 1
         self._mode = mode
         self._environment = dict(environment or {})
+        self._block, self._first_port = _block_of_ports()
         self._grpc_port, self._http_port, *self._haproxy_ports = _free_ports(6)
         self._mark = secrets.token_hex(8)
         self._head: subprocess.Popen[str] | None = None
@@ -175,6 +177,7 @@ class LocalRay:
             **os.environ,
             **MODES[self._mode],
             **(own_haproxy(folder, (stats, metrics, fallback_http, fallback_grpc)) if self._mode == "haproxy" else {}),
+            **own_replica_ports(self._first_port + 1, PORTS_OF_A_CLUSTER - 1),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "ASSAY_STORE": self._store,
             TOKEN_VARIABLE: self.token,
@@ -216,6 +219,18 @@ def local_ray(engines: Sequence[EngineSpec], store: str) -> Iterator[LocalRay]:
         yield cluster
     finally:
         cluster.stop()
+
+
+def _block_of_ports() -> tuple[socket.socket, int]:
+    """The first of PORTS_OF_A_CLUSTER ports that no other cluster of this machine takes while the socket lives."""
+    for first in range(11_000, 32_000, PORTS_OF_A_CLUSTER):  # below those that systems hand out
+        guard = socket.socket()
+        try:
+            guard.bind(("127.0.0.1", first))
+            return guard, first
+        except OSError:
+            guard.close()
+    raise Unavailable("too many local Ray clusters run on this machine; stop some")
 
 
 def _free_ports(count: int) -> list[int]:

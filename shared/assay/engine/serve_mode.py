@@ -55,3 +55,18 @@ def own_haproxy(folder: Path, ports: tuple[int, int, int, int]) -> dict[str, str
         # Long enough for HAProxy to notice; Serve's default of 30 makes every redeploy on a laptop slow.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
     }
+
+
+def own_replica_ports(first: int, count: int) -> dict[str, str]:
+    """Ports for the replicas of one cluster. Two clusters of a machine must not share any.
+
+    Serve means to bind a replica's port alone, but hands gRPC the setting in a form it ignores, so the replicas
+    of two clusters that count from the same number would answer each other's calls.
+    """
+    half = count // 2
+    return {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(first + half - 1),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first + half),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + count - 1),
+    }

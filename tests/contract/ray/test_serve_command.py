@@ -33,7 +33,8 @@ def marked(mark: str) -> list[int]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
-def test_one_command_serves_on_ray_and_leaves_nothing_behind(tmp_path, how) -> None:
+def test_one_command_serves_on_ray_and_leaves_nothing_behind(ray_cluster, tmp_path, how) -> None:
+    """Beside another cluster on the same machine: neither gets the other's calls, which its token would refuse."""
     if not installed_services():
         pytest.skip("needs a service: pip install assay-moe-router[engine]")
     service = next(iter(installed_services().values()))
