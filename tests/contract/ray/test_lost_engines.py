@@ -24,9 +24,7 @@ from assay.client.errors import error_from_rpc
 from assay.engine.engine import StepCall
 from assay.errors import Unavailable
 
-# Slow also because, beside other Ray clusters of one machine, a killed replica's port may be taken by one of theirs,
-# whose engine refuses this front: then an operation fails that should have gone on. Open.
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 SERVING, NOT_SERVING = 1, 2
 SECONDS_A_SHARD = 0.7
