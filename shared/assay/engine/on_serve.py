@@ -18,24 +18,16 @@ import grpc.aio
 from google.protobuf import any_pb2
 
 from assay.engine.engine import StepCall, StepProgress
-from assay.engine.host import MESSAGE_BYTES, check_size
-from assay.engine.serve_wire import SILENCE_S, TOKEN_HEADER, token_of_environment
+from assay.engine.host import check_size
+from assay.engine.serve_wire import SILENCE_S, TOKEN_HEADER, WIRE_BYTES, refused, token_of_environment
 from assay.engine.step import ReplyT, RequestT, Step
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
-from assay.errors import (
-    AssayError,
-    DeadlineExceeded,
-    FailedPrecondition,
-    Internal,
-    ResourceExhausted,
-    Unavailable,
-)
+from assay.errors import AssayError, DeadlineExceeded, Internal, ResourceExhausted, Unavailable
 from assay.status import from_status
 
 GRACE_S = 1.0  # the engine itself answers a passed deadline; the transport gives up a little later
 CHECK_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 10.0
-ENVELOPE_BYTES = 64 * 2**10  # what a step's message may grow by on the way
 RETRY_AFTER_S = 2.0
 
 
@@ -53,8 +45,8 @@ class ServeEngine:
         self._channel = grpc.aio.insecure_channel(
             address,
             options=[
-                ("grpc.max_receive_message_length", MESSAGE_BYTES + ENVELOPE_BYTES),
-                ("grpc.max_send_message_length", MESSAGE_BYTES + ENVELOPE_BYTES),
+                ("grpc.max_receive_message_length", WIRE_BYTES),
+                ("grpc.max_send_message_length", WIRE_BYTES),
                 ("grpc.max_reconnect_backoff_ms", 2000),
                 # More often than every five minutes, Serve's own gRPC server takes pings on a silent connection
                 # for an attack and cuts every stream on it.
@@ -150,9 +142,7 @@ class ServeEngine:
         """What a failure of the transport means. Its text is Ray's, and stays here."""
         code = error.code()
         if code is grpc.StatusCode.PERMISSION_DENIED:
-            return FailedPrecondition(
-                "the engine refuses this front; give both the same ASSAY_ENGINE_TOKEN", reason="ENGINE_REFUSED"
-            )
+            return refused()
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             if "larger than max" in (error.details() or ""):
                 return ResourceExhausted("a message to or from the engine is too large; ask for less at once")

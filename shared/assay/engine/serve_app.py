@@ -26,7 +26,7 @@ from assay.config import Config
 from assay.engine.engine import StepCall, StepProgress
 from assay.engine.environment import describe_environment
 from assay.engine.host import StepHost, as_assay_error
-from assay.engine.serve_wire import HEARTBEAT_S, TOKEN_HEADER, token_of_environment
+from assay.engine.serve_wire import HEARTBEAT_S, TOKEN_HEADER, refused, token_of_environment
 from assay.engine.step import Resources, Step
 from assay.engine.v1 import engine_pb2
 from assay.errors import AssayError, InvalidInput
@@ -68,7 +68,7 @@ class EngineReplica:
         self, request: engine_pb2.RunStepRequest, grpc_context: Any
     ) -> engine_pb2.RunStepResponse:
         if not self._admits(grpc_context):
-            return engine_pb2.RunStepResponse()
+            return engine_pb2.RunStepResponse(status=to_status(refused()))
         try:
             await self._warm(request.call)
             reply = await self._host.run(request.call.step, _decoder(request), _call_of(request.call))
@@ -80,6 +80,7 @@ class EngineReplica:
         self, request: engine_pb2.StreamStepRequest, grpc_context: Any
     ) -> AsyncIterator[engine_pb2.StreamStepResponse]:
         if not self._admits(grpc_context):
+            yield engine_pb2.StreamStepResponse(status=to_status(refused()))
             return
         try:
             await self._warm(request.call)
@@ -102,21 +103,19 @@ class EngineReplica:
         self, request: engine_pb2.DescribeEngineRequest, grpc_context: Any
     ) -> engine_pb2.DescribeEngineResponse:
         if not self._admits(grpc_context):
+            # A returned status arrives as it is; of a raised one Serve would send the traceback.
+            grpc_context.set_code(grpc.StatusCode.PERMISSION_DENIED)
+            grpc_context.set_details("only fronts may call an engine")
             return engine_pb2.DescribeEngineResponse()
         # In a thread: the first one imports torch.
         return await asyncio.to_thread(lambda: describe_environment(s.name for s, _ in self._host.table().values()))
 
     def _admits(self, context: Any) -> bool:
-        """Whether the caller is a front of ours; refuses it where not."""
+        """Whether the caller is a front of ours."""
         if not self._token:
             return True
         shown = dict(context.invocation_metadata()).get(TOKEN_HEADER, "")
-        if hmac.compare_digest(shown.encode(), self._token):
-            return True
-        # A returned status arrives as it is; of a raised one Serve would send the traceback.
-        context.set_code(grpc.StatusCode.PERMISSION_DENIED)
-        context.set_details("only fronts may call an engine")
-        return False
+        return hmac.compare_digest(shown.encode(), self._token)
 
     async def _warm(self, call: engine_pb2.StepCall) -> None:
         if call.model_id:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from assay.engine.serve_wire import WIRE_BYTES
+
 # Steps run in threads of their own anyway; a second event loop for the code that starts them costs a hop a
 # message and puts an unbounded queue between a step and a slow reader.
 ONE_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
@@ -22,6 +24,7 @@ MODES: Mapping[str, Mapping[str, str]] = {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(WIRE_BYTES),
     },
     # HAProxy in front of the replicas' own gRPC ports.
     "haproxy": {

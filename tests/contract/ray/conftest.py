@@ -48,6 +48,7 @@ class RunningRay:
     cluster: LocalRay
     store: str
     traces: Collector
+    mode: str
 
     def engine(self, application: str = "probe") -> ServeEngine:
         """A front's client of an engine; close it, or hand it to a front."""
@@ -67,7 +68,7 @@ def _session_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRa
     cluster = LocalRay(ENGINES, store, mode=mode, cpus=2, environment=environment)
     try:
         cluster.start()
-        yield RunningRay(cluster, store, collector)
+        yield RunningRay(cluster, store, collector, mode)
     finally:
         cluster.stop()
         server.stop(None)

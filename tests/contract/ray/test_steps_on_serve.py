@@ -245,6 +245,8 @@ async def test_a_cancelled_step_that_waits_for_a_thread_does_not_wait_on(ray_clu
 
 
 async def test_a_slow_reader_holds_the_step_back(ray_cluster, tmp_path) -> None:
+    if ray_cluster.mode == "default":
+        pytest.xfail("Serve's default proxy takes in a whole stream, whoever reads it how slowly")
     file = tmp_path / "count"
     async with engine_of(ray_cluster) as engine:
         blobs = engine.stream(steps.BLOBS, StringValue(value=f"{file}|1000"), StepCall())
@@ -286,12 +288,13 @@ async def test_what_strangers_get_from_serves_port(ray_cluster) -> None:
     async with grpc.aio.insecure_channel(ray_cluster.cluster.address) as channel:
         stub = engine_pb2_grpc.EngineServiceStub(channel)
         for metadata in ((("application", "probe"),), (("application", "probe"), (TOKEN_HEADER, "guess"))):
-            for call in (stub.RunStep(asked, metadata=metadata), stub.DescribeEngine(asked, metadata=metadata)):
-                _, raw = await raised(call)
-                assert raw.code() is grpc.StatusCode.PERMISSION_DENIED
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await drained(stub.StreamStep(asked, metadata=metadata))
-            assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            answer = await stub.RunStep(asked, metadata=metadata)
+            assert answer.status.code == code_pb2.FAILED_PRECONDITION
+            assert not answer.HasField("reply")
+            answers = [answer async for answer in stub.StreamStep(asked, metadata=metadata)]
+            assert [answer.status.code for answer in answers] == [code_pb2.FAILED_PRECONDITION]
+            _, raw = await raised(stub.DescribeEngine(engine_pb2.DescribeEngineRequest(), metadata=metadata))
+            assert raw.code() is grpc.StatusCode.PERMISSION_DENIED
         token = (TOKEN_HEADER, ray_cluster.cluster.token)
         # Another service's method name reaches no engine: they all serve EngineService and nothing else.
         foreign = channel.unary_unary("/assay.moe_router.v1.MoeRouterService/DescribeModel")
