@@ -61,6 +61,7 @@ class LocalObjectStore:
             try:
                 return self.file(key).open("rb")
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._check_mounted()
                 raise _not_found(key) from None
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -68,6 +69,7 @@ class LocalObjectStore:
             try:
                 status = self.file(key).stat()
             except (FileNotFoundError, NotADirectoryError):
+                self._check_mounted()
                 return None
             return None if _is_directory(status) else _info(key, status)
 
@@ -101,6 +103,7 @@ class LocalObjectStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
         folder = prefix.rpartition("/")[0]
+        self._check_mounted()
         with _os_errors():
             yield from self._walk(self._objects / folder, f"{folder}/" if folder else "", prefix)
 
@@ -109,6 +112,11 @@ class LocalObjectStore:
         with _os_errors(), self._locked(key), suppress(FileNotFoundError, NotADirectoryError):
             target.unlink()
             _sync_directory(target.parent)
+
+    def _check_mounted(self) -> None:
+        """Tells a store that is gone, such as an unmounted disk, from a key that is not there."""
+        if not self._objects.is_dir():
+            raise Unavailable("the object store's directory is gone; mount it, or put it back, and try again")
 
     def check(self) -> None:
         probe = f"probes/{uuid.uuid4().hex}"

@@ -77,6 +77,20 @@ def cancel_operation(session: CommandSession, name: str) -> None:
     session.emit(document, lambda: click.echo(f"{_full(name)}: asked to stop"))
 
 
+@command(operations, "delete")
+@click.argument("names", nargs=-1, required=True)
+def delete_operations(session: CommandSession, names: tuple[str, ...]) -> None:
+    """Forgets finished operations, so that `assay artifacts gc` may collect what only they kept."""
+    from google.longrunning import operations_pb2, operations_pb2_grpc
+
+    deleted = [_full(name) for name in names]
+    with session.connection() as connection:
+        stub = operations_pb2_grpc.OperationsStub(connection.channel)
+        for name in deleted:
+            connection.call(stub.DeleteOperation, operations_pb2.DeleteOperationRequest(name=name))
+    session.emit({"deleted": deleted}, lambda: click.echo(f"{len(deleted)} forgotten"))
+
+
 def _full(name: str) -> str:
     return f"operations/{name}" if re.fullmatch(r"[0-9a-f]{32}", name) else name
 

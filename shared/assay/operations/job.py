@@ -21,8 +21,20 @@ JobResultT = TypeVar("JobResultT", bound=Message)
 class Run(Protocol):
     """One execution of a job, as its body sees it."""
 
-    async def step(self, name: str, step: Step[RequestT, ReplyT], request: RequestT, *, model_id: str = "") -> ReplyT:
-        """Runs `step` on the engine, or gives the reply that is committed under `name` already."""
+    async def step(
+        self,
+        name: str,
+        step: Step[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        model_id: str = "",
+        no_return: bool = False,
+    ) -> ReplyT:
+        """Runs `step` on the engine, or gives the reply that is committed under `name` already.
+
+        no_return: from here on the operation can no longer be cancelled, because the step changes what others see.
+        Raises Cancelled where a cancel came first.
+        """
         ...
 
     async def map(

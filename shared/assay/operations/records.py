@@ -3,6 +3,7 @@
     operations/<id>/specification   method, caller, request, environment it began on
     operations/<id>/steps/<name>    reply of a finished step
     operations/<id>/cancel          who asked to stop
+    operations/<id>/decision        whether it ends by that, or had passed its point of no return
     operations/<id>/environment     what changed, where a resume ran on something else
     operations/<id>/result          response or error
     operations/<id>/lease           who works on it, and how far it is (compare-and-swap; saves work only)
@@ -28,6 +29,7 @@ from google.protobuf.message import Message
 from assay.artifacts.objects import ObjectInfo, ObjectStore
 from assay.errors import AlreadyExists, DataLoss, InvalidInput, NotFound
 
+FINISH, CANCEL = "finish", "cancel"
 NAME = re.compile(r"operations/([0-9a-f]{32})")
 
 
@@ -140,6 +142,13 @@ class OperationRecords:
 
     def cancel_requested(self, operation: str) -> bool:
         return self.objects.head(f"operations/{operation}/cancel") is not None
+
+    def decide(self, operation: str, decision: str) -> str:
+        """FINISH or CANCEL: what was decided first, which may be `decision`. It stands over crashes and fronts."""
+        key = f"operations/{operation}/decision"
+        if self.objects.put_if_absent(key, _record({"decision": decision}, b"")):
+            return decision
+        return str(self._read(key)[0]["decision"])
 
     def note_environment_change(self, operation: str, change: str) -> None:
         self.objects.put_if_absent(f"operations/{operation}/environment", _record({"change": change}, b""))

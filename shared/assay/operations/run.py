@@ -14,7 +14,7 @@ from assay.engine.engine import Engine, StepCall, StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
 from assay.errors import Cancelled, FailedPrecondition, Internal, Unavailable
 from assay.operations.patience import patiently, pauses
-from assay.operations.records import OperationRecords, Specification, StepRecord, serialized
+from assay.operations.records import FINISH, OperationRecords, Specification, StepRecord, serialized
 from assay.operations.tracker import Tracker
 
 FINAL = frozenset({"WORKERS_DIED"})  # was tried again where it happened
@@ -52,8 +52,20 @@ class DurableRun:
             prefix=f"{self._prefix}{name}/",
         )
 
-    async def step(self, name: str, step: Step[RequestT, ReplyT], request: RequestT, *, model_id: str = "") -> ReplyT:
+    async def step(
+        self,
+        name: str,
+        step: Step[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        model_id: str = "",
+        no_return: bool = False,
+    ) -> ReplyT:
         self._tracker.expect(1)
+        if no_return:
+            operation = self._specification.operation_id
+            if await patiently(lambda: self._records.decide(operation, FINISH)) != FINISH:
+                raise Cancelled()
         return await self._step(name, step, request, model_id)
 
     async def map(

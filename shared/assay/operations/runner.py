@@ -22,7 +22,7 @@ from assay.errors import AssayError, Cancelled, InvalidInput, NotFound, Resource
 from assay.operations.job import Job, JobRequestT, JobResultT
 from assay.operations.lease import Lease, is_free
 from assay.operations.patience import patiently
-from assay.operations.records import OperationRecords, Specification, operation_id, serialized
+from assay.operations.records import CANCEL, OperationRecords, Specification, operation_id, serialized
 from assay.operations.run import DurableRun
 from assay.operations.tracker import Tracker
 from assay.status import to_status
@@ -188,9 +188,12 @@ class Operations:
         body = asyncio.create_task(self._body(run, traceparent))
         try:
             await asyncio.wait([body, keeping, cancelling], return_when=asyncio.FIRST_COMPLETED)
-            if body.done():
+            cancelled = cancelling.done() and not body.done() and await self._cancels(run)
+            if cancelling.done() and not cancelled:
+                await asyncio.wait([body, keeping], return_when=asyncio.FIRST_COMPLETED)
+            if body.done() and not cancelled:
                 finished = body.result()
-            elif cancelling.done():
+            elif cancelled:
                 await _end(body)
                 finished = operations_pb2.Operation(done=True, error=to_status(Cancelled()))
             else:
@@ -201,6 +204,11 @@ class Operations:
         finally:
             for task in (body, keeping, cancelling):
                 await _end(task)
+
+    async def _cancels(self, run: Active) -> bool:
+        """Whether a cancel comes before the point of no return."""
+        operation = run.specification.operation_id
+        return await patiently(lambda: self._records.decide(operation, CANCEL)) == CANCEL
 
     async def _body(self, run: Active, traceparent: str) -> operations_pb2.Operation:
         specification = run.specification

@@ -28,7 +28,6 @@ class MethodPolicy:
     default_deadline_s: float = 30.0
     max_deadline_s: float = 600.0
     max_concurrent: int = 64
-    idempotent: bool = True
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.artifacts.objects import ObjectStore
-from assay.errors import Aborted, InvalidInput, NotFound
+from assay.artifacts.objects import ObjectStore, open_object_store
+from assay.errors import Aborted, InvalidInput, NotFound, Unavailable
 
 WRITERS = 16
 ROUNDS = 60
@@ -270,3 +270,16 @@ def test_of_16_processes_that_write_one_key_exactly_one_wins_in_each_of_60_round
     winners = json.loads(run.stdout)
     assert winners["put"] == [1] * ROUNDS
     assert winners["swapped"] == [1] * ROUNDS
+
+
+def test_a_directory_that_is_gone_is_unavailable_and_not_empty(tmp_path: Path) -> None:
+    store = open_object_store((tmp_path / "store").as_uri())
+    store.put_if_absent("a/b", b"1")
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    for ask in (lambda: store.get("a/b"), lambda: store.head("a/b"), lambda: list(store.list("a/"))):
+        with pytest.raises(Unavailable, match="is gone"):
+            ask()
+    with pytest.raises(Unavailable):
+        store.put_if_absent("a/c", b"2")
+    (tmp_path / "elsewhere").rename(tmp_path / "store")
+    assert store.get("a/b") == b"1"

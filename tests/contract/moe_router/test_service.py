@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,10 @@ from assay.errors import (
 )
 from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import moe_router_pb2_grpc
+from assay.operations.records import OperationRecords
 from assay.zoo.recipes import RECIPES
 from assay.zoo.train import new_model
+from assay_moe_router import engine
 
 SEQUENCES = 48
 
@@ -348,22 +352,86 @@ def test_a_damaged_checkpoint_is_data_loss_and_the_active_plan_stays(
 
 
 def test_a_second_apply_is_aborted_while_one_runs(
-    connection: Connection, trained: Any, statistics: Any, importance: Any
+    connection: Connection, trained: Any, statistics: Any, importance: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = planned(connection, statistics, importance, target_load_imbalance=1.25)
     second = planned(connection, statistics, importance, target_load_imbalance=1.35)
-    # Both start at once: whichever claims the model first goes on, the other is told.
-    starts = [
-        connection.call(stub(connection).ApplyPlan, api.ApplyPlanRequest(request_id=new_id(), plan=plan.plan))
-        for plan in (first, second)
-    ]
-    ended = [connection.wait(start.operation) for start in starts]
-    errors = [operation.error for operation in ended if operation.WhichOneof("result") == "error"]
-    assert len(errors) <= 1
-    for error in errors:
-        assert error.code == 10
-        assert "another plan is being applied" in error.message
-    assert active(connection, trained).plan in (first.plan, second.plan)
+    building, go_on = threading.Event(), threading.Event()
+    write = engine.write_balanced
+
+    def held(*arguments: Any, **named: Any) -> None:
+        building.set()
+        assert go_on.wait(60)
+        write(*arguments, **named)
+
+    monkeypatch.setattr(engine, "write_balanced", held)
+    start = api.ApplyPlanRequest(request_id=new_id(), plan=first.plan)
+    operation = connection.call(stub(connection).ApplyPlan, start).operation
+    assert building.wait(60)
+    with pytest.raises(Aborted, match="another plan is being applied"):
+        applied(connection, second.plan)
+    go_on.set()
+    assert connection.wait(operation).WhichOneof("result") == "response"
+    assert active(connection, trained).plan == first.plan
+
+
+def test_a_cancelled_apply_leaves_the_old_plan(
+    connection: Connection, trained: Any, statistics: Any, importance: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = active(connection, trained)
+    fresh = planned(connection, statistics, importance, target_load_imbalance=1.45)
+    building = threading.Event()
+
+    def held(*arguments: Any, cancel: Any, **named: Any) -> None:
+        building.set()
+        while True:
+            cancel.wait(0.1)
+            cancel.check()
+
+    monkeypatch.setattr(engine, "write_balanced", held)
+    start = api.ApplyPlanRequest(request_id=new_id(), plan=fresh.plan)
+    operation = connection.call(stub(connection).ApplyPlan, start).operation
+    assert building.wait(60)
+    connection.cancel(operation)
+    assert connection.wait(operation).error.code == 1
+    assert active(connection, trained) == before
+
+
+def test_a_cancel_that_comes_after_the_plan_is_active_comes_too_late(
+    connection: Connection, trained: Any, statistics: Any, importance: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = planned(connection, statistics, importance, target_load_imbalance=1.55)
+    moved = threading.Event()
+    commit = OperationRecords.commit_step
+
+    def slow(self: OperationRecords, operation: str, name: str, record: Any) -> Any:
+        if name == "activate":
+            moved.set()
+            time.sleep(2.0)  # a slow store: long enough for the cancel to be seen
+        return commit(self, operation, name, record)
+
+    monkeypatch.setattr(OperationRecords, "commit_step", slow)
+    start = api.ApplyPlanRequest(request_id=new_id(), plan=fresh.plan)
+    operation = connection.call(stub(connection).ApplyPlan, start).operation
+    assert moved.wait(60)
+    connection.cancel(operation)
+    # Without a point of no return it would end CANCELLED with its plan active.
+    assert connection.wait(operation).WhichOneof("result") == "response"
+    assert active(connection, trained).plan == fresh.plan
+
+
+def test_a_revert_asked_for_twice_reverts_once(
+    connection: Connection, trained: Any, statistics: Any, importance: Any
+) -> None:
+    older = planned(connection, statistics, importance, target_load_imbalance=1.6)
+    newer = planned(connection, statistics, importance, target_load_imbalance=1.7)
+    applied(connection, older.plan)
+    epoch = applied(connection, newer.plan).epoch
+    request = api.RevertPlanRequest(model=trained.model, expected_epoch=epoch)
+    once = connection.call(stub(connection).RevertPlan, request).active
+    again = connection.call(stub(connection).RevertPlan, request).active
+    assert once == again
+    assert (once.plan, once.epoch) == (older.plan, epoch + 1)
 
 
 def test_the_section_of_a_report_card(connection: Connection, trained: Any) -> None:

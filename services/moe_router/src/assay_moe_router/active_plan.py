@@ -21,7 +21,8 @@ DOCUMENT = "activation.json"
 @dataclass(frozen=True)
 class Activation:
     """plan, balanced_model: digests, empty where the model runs as it is. previous: digest of the activation that a
-    revert goes back to, empty for none. operation: that made it, empty for a revert.
+    revert goes back to, empty for none. operation: that made it, or
+    which epoch was reverted.
     """
 
     epoch: int = 0
@@ -63,15 +64,30 @@ def activate(
 
 
 def revert(artifacts: ArtifactStore, model: str, expected_epoch: int) -> Activation:
-    """Goes back to the plan before the active one, or to none. FailedPrecondition where nothing is active."""
+    """Goes back to the plan before the active one, or to none. FailedPrecondition where nothing is active.
+
+    With an expected epoch a call that is repeated, because its answer was lost, changes nothing more.
+    """
     now = standing(artifacts, model)
     if expected_epoch:
+        if now.activation.operation == f"revert of epoch {expected_epoch}":
+            return now.activation
         _check_epoch(now, expected_epoch)
     if not now.activation.plan:
         raise FailedPrecondition("no plan is active for this model; there is nothing to revert", reason="NOT_ACTIVE")
     before = _read(artifacts, now.activation.previous) if now.activation.previous else Activation()
-    epoch = now.activation.epoch + 1
-    return _move(artifacts, model, now, Activation(epoch, before.plan, before.balanced_model, before.previous))
+    return _move(
+        artifacts,
+        model,
+        now,
+        Activation(
+            now.activation.epoch + 1,
+            before.plan,
+            before.balanced_model,
+            before.previous,
+            operation=f"revert of epoch {now.activation.epoch}",
+        ),
+    )
 
 
 def claim(artifacts: ArtifactStore, model: str, operation: str) -> None:

@@ -256,8 +256,11 @@ def apply(session: CommandSession, plan: str, expected_epoch: int) -> None:
 def revert(session: CommandSession, model: str, expected_epoch: int) -> None:
     """Makes MODEL's previous plan, or none, the active one."""
     with session.connection() as connection:
-        request = api.RevertPlanRequest(model=_model(session, connection, model), expected_epoch=expected_epoch)
-        active = connection.call(_stub(connection).RevertPlan, request).active
+        digest, stub = _model(session, connection, model), _stub(connection)
+        # Always with an epoch: a call is repeated where its answer is lost, and must not revert twice.
+        seen = connection.call(stub.GetActivePlan, api.GetActivePlanRequest(model=digest)).active.epoch
+        request = api.RevertPlanRequest(model=digest, expected_epoch=expected_epoch or seen)
+        active = connection.call(stub.RevertPlan, request).active
 
     def human() -> None:
         click.echo(f"epoch {active.epoch}: {active.plan or 'no plan, the model runs as it is'}")

@@ -79,7 +79,7 @@ async def apply_plan(run: Run, request: api.ApplyPlanRequest) -> api.ApplyPlanRe
         activate = own.ActivateStep(
             model=claimed.model, plan=claimed.plan, balanced_model=built.artifact, epoch=claimed.epoch
         )
-        active = await run.step("activate", steps.ACTIVATE, activate)
+        active = await run.step("activate", steps.ACTIVATE, activate, no_return=True)
     return api.ApplyPlanResult(
         balanced_model=built.artifact,
         epoch=active.epoch,

@@ -79,6 +79,11 @@ class RoutingObserver:
         dropped = valid & ((processed < 0) | (processed >= site.experts))
         choices = torch.where(valid, choice, -1).to(torch.int32).view(rows, length, -1)
         weights = weight.detach().double().cpu().reshape(choice.shape)
+        if not torch.isfinite(weights).all():
+            raise FailedPrecondition(
+                f"the router of layer {site.layer} gives weights that are not finite; check the model for NaN",
+                reason="MODEL_NOT_FINITE",
+            )
         sums = torch.zeros(site.experts, dtype=torch.float64)
         sums.index_add_(0, choice[valid].long(), weights[valid])
         self._parts[site.layer].append(

@@ -133,7 +133,8 @@ def find_sites(model: PreTrainedModel) -> tuple[Site, ...]:
     if not sites:
         raise Unimplemented(
             f"{type(model).__name__} has no routed experts that can be observed: it is dense, or keeps its experts "
-            "in a way this service has no adapter for",
+            "in a way this service has no adapter for; use a mixture of experts that transformers can give another "
+            "experts implementation, or Switch Transformers",
             reason="NO_ROUTED_EXPERTS",
         )
     return tuple(sorted(sites, key=lambda site: site.layer))
