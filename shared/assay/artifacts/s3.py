@@ -51,6 +51,8 @@ URL_LIFETIME = timedelta(minutes=15)
 MISSING = {"NoSuchKey", "NoSuchUpload", "NoSuchVersion"}
 BAD_IDENTITY = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidToken", "ExpiredToken"}
 OVERLOADED = {"SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "InternalError", "RequestTimeout"}
+# What MinIO calls a body it gave up reading, its disk being full or its time over; the whole was sent.
+CUT_SHORT = {"IncompleteBody"}
 NO_ROOM = {"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"}
 
 
@@ -347,7 +349,7 @@ def _error(status: int, code: str) -> AssayError:
             "the object store forbids this; check the keys ASSAY_S3_ACCESS_KEY and ASSAY_S3_SECRET_KEY and what "
             "they may do in the bucket"
         )
-    if code in OVERLOADED or status in (408, 409, 429) or (status >= 500 and status != 501):
+    if code in OVERLOADED | CUT_SHORT or status in (408, 409, 429) or (status >= 500 and status != 501):
         return Unavailable("the object store cannot serve the request right now; try again")
     return FailedPrecondition(
         f"the object store refused the request ({code or status}); check that the endpoint is an S3 server"

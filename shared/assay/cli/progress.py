@@ -77,7 +77,8 @@ class _Base:
 
     def operation(self, metadata: operations_pb2.OperationMetadata) -> None:
         progress = metadata.progress
-        steps = f"step {min(progress.steps_done + 1, progress.steps_total)} of {progress.steps_total}"
+        step = min(progress.steps_done + 1, progress.steps_total)
+        steps = f"step {step} of {progress.steps_total}" if progress.steps_total else ""
         note = " ".join(filter(None, (steps, progress.stage, _note(progress.figures))))
         self.begin()
         self.show(progress.done, progress.total, progress.unit, one_line(note))
@@ -125,7 +126,7 @@ class _Lines(_Base):
         with self._lock:
             if not self._begun:
                 self._begun = True
-                print(f"{self._title} ...", file=sys.stderr, flush=True)
+                _write_line(f"{self._title} ...")
 
     def show(self, done: int, total: int, unit: str, note: str) -> None:
         if time.monotonic() - self._last >= WORTH_A_LINE_S:
@@ -141,7 +142,13 @@ class _Lines(_Base):
         self._print(one_line(outcome))
 
     def _print(self, text: str) -> None:
-        print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+        _write_line(f"{self._title}: {text}")
+
+
+def _write_line(text: str) -> None:
+    # In one piece: print writes the line's end on its own, and another thread's line may come between.
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def _note(figures: Mapping[str, float]) -> str:

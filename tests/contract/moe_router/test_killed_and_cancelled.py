@@ -21,6 +21,7 @@ from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import moe_router_pb2_grpc
 
 REPEATS = [pytest.param(3, id="3 times"), pytest.param(20, id="20 times", marks=pytest.mark.slow)]
+APPLY_STEPS = 4  # claim, build, verify, activate
 
 
 def stub(connection: Connection) -> Any:
@@ -39,14 +40,28 @@ def done(connection: Connection, name: str) -> operations_pb2.Operation:
     return found
 
 
-def killed_once(store: str, start: Callable[[Connection], operations_pb2.Operation], moment_s: float) -> Any:
-    """Starts the operation, kills the front `moment_s` later, lets another front end it; the finished operation."""
-    front = RouterProcess(store)
+def steps_done(trained: Any, operation: operations_pb2.Operation) -> int:
+    return sum(1 for _ in trained.artifacts.objects.list(f"{operation.name}/steps/"))
+
+
+def killed_once(
+    trained: Any, start: Callable[[Connection], operations_pb2.Operation], after_steps: int, pause_s: float
+) -> tuple[operations_pb2.Operation, int]:
+    """Starts the operation and kills its front `pause_s` after so many of its steps are committed.
+
+    Returns it unfinished, and how many steps were committed when its front was dead.
+    """
+    front = RouterProcess(trained.store)
     with connect("moe_router", front.address) as connection:
         operation = start(connection)
-        time.sleep(moment_s)
+        wait_until(lambda: steps_done(trained, operation) >= after_steps, 60)
+        time.sleep(pause_s)
         front.kill()
-    successor = RouterProcess(store)
+    return operation, steps_done(trained, operation)
+
+
+def ended_by_another(trained: Any, operation: operations_pb2.Operation) -> operations_pb2.Operation:
+    successor = RouterProcess(trained.store)
     try:
         with connect("moe_router", successor.address) as connection:
             return connection.wait(operation)
@@ -63,11 +78,15 @@ def test_a_calibration_that_is_killed_ends_in_the_same_artifact(trained: Any, ti
         return connection.call(stub(connection).Calibrate, request).operation
 
     with connect("moe_router", config=Config(store=trained.store)) as connection:
-        undisturbed = connection.wait(start(connection)).response.value
-    for _ in range(times):
-        # From before the first shard to after the last: an undisturbed run takes some four seconds.
-        ended = killed_once(trained.store, start, points.uniform(0.1, 6.0))
-        assert ended.response.value == undisturbed
+        begun = start(connection)
+        undisturbed = connection.wait(begun).response.value
+    every, survived = steps_done(trained, begun), []
+    for turn in range(times):
+        operation, before = killed_once(trained, start, turn % every, points.uniform(0.0, 0.6))
+        survived.append(before)
+        assert ended_by_another(trained, operation).response.value == undisturbed
+    # Kills that all came before the first step was committed, or after the last, would prove nothing.
+    assert any(0 < before < every for before in survived), survived
 
 
 @pytest.mark.parametrize("times", REPEATS)
@@ -98,25 +117,23 @@ def test_an_application_that_is_killed_leaves_the_old_plan_or_the_new_one(traine
             ).plan
             for policy in (api.PLAN_POLICY_PAPER, api.PLAN_POLICY_TARGET_LIS)
         ]
+    survived = []
     for turn in range(times):
         plan, old = plans[turn % 2], standing(trained.artifacts, trained.model)
-        front = RouterProcess(trained.store)
-        with connect("moe_router", front.address) as connection:
+
+        def start(connection: Connection, plan: str = plan) -> operations_pb2.Operation:
             request = api.ApplyPlanRequest(request_id=str(uuid.uuid4()), plan=plan)
-            operation = connection.call(stub(connection).ApplyPlan, request).operation
-            time.sleep(points.uniform(0.05, 4.0))
-            front.kill()
+            return connection.call(stub(connection).ApplyPlan, request).operation
+
+        operation, before = killed_once(trained, start, turn % APPLY_STEPS, points.uniform(0.0, 0.4))
+        survived.append(before)
         # Read from the store, as nobody serves now: one plan or the other, every byte of it there and verified.
         after_kill = standing(trained.artifacts, trained.model)
         assert after_kill in (old, (plan, old[1] + 1), (plan, old[1]))
-        successor = RouterProcess(trained.store)
-        try:
-            with connect("moe_router", successor.address) as connection:
-                ended = connection.wait(operation)
-                assert ended.WhichOneof("result") == "response", ended.error
-        finally:
-            successor.stop()
+        ended = ended_by_another(trained, operation)
+        assert ended.WhichOneof("result") == "response", ended.error
         assert standing(trained.artifacts, trained.model)[0] == plan
+    assert any(0 < before < APPLY_STEPS for before in survived), survived
 
 
 def standing(artifacts: ArtifactStore, model: str) -> tuple[str, int]:

@@ -34,6 +34,7 @@ POLICIES = {
     "bytes": api.PLAN_POLICY_BYTES,
 }
 LONG_CALL_S = 1800.0
+COUNT = click.IntRange(min=0)  # the service checks more; this much is told before a text is uploaded
 
 
 @click.group("moe-router")
@@ -48,11 +49,11 @@ def moe_router() -> None:
 def _text_options(default_split: str) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         for option in (
-            click.option("--batch-sequences", type=int, default=0, help="Sequences in a forward pass.  [default: 8]"),
-            click.option("--sequence-tokens", type=int, default=0, help="Tokens in a sequence.  [default: 128]"),
+            click.option("--batch-sequences", type=COUNT, default=0, help="Sequences in a forward pass.  [default: 8]"),
+            click.option("--sequence-tokens", type=COUNT, default=0, help="Tokens in a sequence.  [default: 128]"),
             click.option(
                 "--sequences",
-                type=int,
+                type=COUNT,
                 default=0,
                 help="Sequences to take, spread evenly over the split.  [default: 96]",
             ),

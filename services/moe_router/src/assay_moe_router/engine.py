@@ -74,8 +74,12 @@ def describe_model(request: api.DescribeModelRequest, context: StepContext) -> a
 
 def calibrate_shard(request: own.CalibrateShardStep, context: StepContext) -> own.StoredPart:
     windows = _windows(context, request.model, request.text, request.first_sequence, request.last_sequence)
-    progress = counted(windows.sequences, context.progress)
+    advance = counted(windows.sequences, context.progress)
     with MODELS.borrow(request.model, lambda: _computing(context, request.model)) as model, observe(model) as observer:
+
+        def progress(sequences: int, **figures: float) -> None:
+            advance(sequences, **figures, worst_lis=observer.worst_imbalance())
+
         predictions(model, windows, request.text.batch_sequences, cancel=context.cancel, progress=progress)
         return _part(context, observer.statistics().to_files())
 

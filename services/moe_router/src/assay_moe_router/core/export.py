@@ -104,9 +104,9 @@ def read_balanced(directory: Path, *, dtype: torch.dtype = torch.float32) -> Bal
         plan = BalancePlan.from_json((directory / DOCUMENT).read_bytes())
         layout = ModelLayout.from_json(json.loads((directory / LAYOUT).read_text()))
         experts, rest = load_file(directory / EXPERTS), load_file(directory / REST)
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        factory = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with transformers_loading():
+            config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+            factory = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             model: PreTrainedModel = factory.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
         sites = find_sites(model)
         _check_belongs(plan, sites)

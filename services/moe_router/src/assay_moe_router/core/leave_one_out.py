@@ -14,6 +14,7 @@ from assay.progress import Progress, silent
 from assay_moe_router.core.importance import Importance, LayerScores, Metric
 from assay_moe_router.core.predictions import counted, predictions
 from assay_moe_router.core.sites import RunExperts, Site, eager, find_sites, replaced_experts
+from assay_moe_router.core.statistics import Floats
 from assay_moe_router.core.text_batches import Windows
 
 
@@ -56,10 +57,14 @@ def leave_one_out(
     advance = counted((len(experts) + 1) * windows.sequences, progress)
     with replaced_experts(model, sites, eager):
         whole = predictions(model, windows, batch, cancel=cancel, progress=advance)
-    rows = []
+    rows: list[Floats] = []
+
+    def progress_of_one(sequences: int, **figures: float) -> None:
+        advance(sequences, **figures, **({"highest": max(float(row.mean()) for row in rows)} if rows else {}))
+
     for expert in experts:
         with removed(model, sites, target, expert):
-            without = predictions(model, windows, batch, cancel=cancel, progress=advance)
+            without = predictions(model, windows, batch, cancel=cancel, progress=progress_of_one)
         change = without.loss - whole.loss if metric is Metric.LEAVE_ONE_OUT_LOSS else whole.accuracy - without.accuracy
         rows.append(change)
     per_sequence = np.stack(rows)

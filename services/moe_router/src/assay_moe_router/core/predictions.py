@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -33,6 +33,16 @@ class Prediction:
         return self.correct / self.tokens
 
 
+class Advance(Protocol):
+    """Told how many sequences were just done, and figures so far."""
+
+    def __call__(self, sequences: int, **figures: float) -> None: ...
+
+
+def _unheard(sequences: int, **figures: float) -> None:
+    """Listens to nothing."""
+
+
 @torch.inference_mode()
 def predictions(
     model: PreTrainedModel,
@@ -40,10 +50,10 @@ def predictions(
     batch: int,
     *,
     cancel: CancelToken,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Advance = _unheard,
 ) -> Prediction:
-    """How well the model predicts each sequence. progress: told the sequences of each batch."""
-    nats, correct, tokens = [], [], 0
+    """How well the model predicts each sequence. progress: told the sequences of each batch, and the loss so far."""
+    nats, correct, tokens, done, total = [], [], 0, 0, 0.0
     for ids in windows.batches(batch):
         cancel.check()
         output, targets = predict(model, ids)
@@ -51,17 +61,19 @@ def predictions(
         nats.append(each.double().sum(dim=1))
         correct.append((output.logits.argmax(dim=-1) == targets).double().sum(dim=1))
         tokens = targets.shape[1]
-        progress(len(ids))
+        done += targets.numel()
+        total += float(nats[-1].sum())
+        progress(len(ids), loss_nats=total / done)
     return Prediction(torch.cat(nats).numpy(), torch.cat(correct).numpy(), tokens)
 
 
-def counted(total: int, progress: Progress) -> Callable[[int], None]:
+def counted(total: int, progress: Progress) -> Advance:
     """Turns sequences done by batch into progress towards `total`."""
     done = 0
 
-    def advance(sequences: int) -> None:
+    def advance(sequences: int, **figures: float) -> None:
         nonlocal done
         done += sequences
-        progress(done, total, "sequences")
+        progress(done, total, "sequences", **figures)
 
     return advance

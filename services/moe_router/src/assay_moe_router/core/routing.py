@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.errors import FailedPrecondition
+from assay_moe_router.core.load_imbalance import load_imbalance
 from assay_moe_router.core.sites import RunExperts, Site, eager, find_sites, replaced_experts
 from assay_moe_router.core.statistics import LayerRouting, RoutingStatistics
 
@@ -64,6 +65,7 @@ class RoutingObserver:
     def __init__(self, sites: tuple[Site, ...]) -> None:
         self._sites = sites
         self._parts: dict[int, list[LayerRouting]] = {site.layer: [] for site in sites}
+        self._loads = {site.layer: np.zeros(site.experts) for site in sites}
         self._calls = {site.layer: 0 for site in sites}
         self._routed: dict[int, Tensor] = {}
 
@@ -86,17 +88,17 @@ class RoutingObserver:
             )
         sums = torch.zeros(site.experts, dtype=torch.float64)
         sums.index_add_(0, choice[valid].long(), weights[valid])
-        self._parts[site.layer].append(
-            LayerRouting.from_choices(
-                site.layer,
-                site.experts,
-                choices.numpy(),
-                weight_sums=sums.numpy(),
-                masked_tokens=int((~real).sum()),
-                foreign_choices=int(foreign.sum()),
-                dropped=np.bincount(choice[dropped].long().numpy(), minlength=site.experts).astype(np.int64),
-            )
+        part = LayerRouting.from_choices(
+            site.layer,
+            site.experts,
+            choices.numpy(),
+            weight_sums=sums.numpy(),
+            masked_tokens=int((~real).sum()),
+            foreign_choices=int(foreign.sum()),
+            dropped=np.bincount(choice[dropped].long().numpy(), minlength=site.experts).astype(np.int64),
         )
+        self._parts[site.layer].append(part)
+        self._loads[site.layer] += part.loads
 
     def note_router(self, site: Site, output: Any) -> None:
         """Switch's router hands over what is left after the capacity cut; its logits tell the choice before it.
@@ -118,6 +120,11 @@ class RoutingObserver:
                 "bypasses it, so its routing cannot be counted",
                 reason="HOOK_BYPASSED",
             )
+
+    def worst_imbalance(self) -> float:
+        """The highest Load-Imbalance Score of all layers so far; 0 before any token was routed."""
+        loads = [load for load in self._loads.values() if load.any()]
+        return max((load_imbalance(load, load.size) for load in loads), default=0.0)
 
     def statistics(self) -> RoutingStatistics:
         """What was counted so far."""
