@@ -167,6 +167,9 @@ def test_operations_are_listed_watched_and_cancelled(shell: Shell, tmp_path: Pat
     (ended,) = shell.json("operations", "ls", "--state", "done")["operations"]
     assert (ended["name"], ended["error"]["code"]) == (name, "CANCELLED")
     assert shell("operations", "watch", name).returncode == 130
+    assert shell.json("operations", "delete", name)["deleted"] == [name]
+    assert shell("operations", "delete", name).returncode == 3
+    assert shell.json("operations", "ls")["operations"] == []
 
 
 def test_leaving_a_watch_does_not_stop_the_work(shell: Shell, tmp_path: Path) -> None:
@@ -253,7 +256,7 @@ def completed(shell: Shell, *words: str) -> list[str]:
     ("words", "offered"),
     [
         (["assay", "op"], ["operations"]),
-        (["assay", "operations", ""], ["cancel", "ls", "watch"]),
+        (["assay", "operations", ""], ["cancel", "delete", "ls", "watch"]),
         (["assay", "operations", "ls", "--sta"], ["--state"]),
         (["assay", "operations", "ls", "--state", ""], ["open", "done"]),
         (["assay", "zoo", "train", "llama"], ["llama-tiny"]),
