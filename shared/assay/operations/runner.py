@@ -210,10 +210,17 @@ class Operations:
         operation = run.specification.operation_id
         return await patiently(lambda: self._records.decide(operation, CANCEL)) == CANCEL
 
+    async def _is_cancelled(self, run: Active) -> bool:
+        operation = run.specification.operation_id
+        return await patiently(lambda: self._records.cancel_requested(operation)) and await self._cancels(run)
+
     async def _body(self, run: Active, traceparent: str) -> operations_pb2.Operation:
         specification = run.specification
         job = self._jobs[specification.method]
         try:
+            # Before any work, so that what was cancelled while it waited for room never begins.
+            if await self._is_cancelled(run):
+                raise Cancelled()
             await self._note_environment(run)
             request: Message = job.request.FromString(specification.request)
             durable = DurableRun(specification, self._engine, self._records, run.tracker, traceparent=traceparent)

@@ -26,7 +26,7 @@ def gone(pid: int) -> bool:
     """Whether the process has ended (a zombie that nobody has asked after yet has)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between open and read
         return True
 
 
