@@ -20,7 +20,10 @@ from assay.errors import Cancelled
 from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import moe_router_pb2_grpc
 
-REPEATS = [pytest.param(3, id="3 times"), pytest.param(20, id="20 times", marks=pytest.mark.slow)]
+REPEATS = [
+    pytest.param(3, id="3 times"),
+    pytest.param(20, id="20 times", marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
+]
 APPLY_STEPS = 4  # claim, build, verify, activate
 
 
