@@ -1,0 +1,148 @@
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as _inference_optimizer_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PrefillStep(_message.Message):
+    __slots__ = ("request", "caller")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    request: _inference_optimizer_pb2.PrefillRequest
+    caller: str
+    def __init__(self, request: _Optional[_Union[_inference_optimizer_pb2.PrefillRequest, _Mapping]] = ..., caller: _Optional[str] = ...) -> None: ...
+
+class DecodeStep(_message.Message):
+    __slots__ = ("request", "caller")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    request: _inference_optimizer_pb2.DecodeRequest
+    caller: str
+    def __init__(self, request: _Optional[_Union[_inference_optimizer_pb2.DecodeRequest, _Mapping]] = ..., caller: _Optional[str] = ...) -> None: ...
+
+class CloseSessionStep(_message.Message):
+    __slots__ = ("session", "caller")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    caller: str
+    def __init__(self, session: _Optional[str] = ..., caller: _Optional[str] = ...) -> None: ...
+
+class ResolveStep(_message.Message):
+    __slots__ = ("model", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
+
+class Resolved(_message.Message):
+    __slots__ = ("model", "text", "layers", "context_tokens")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    layers: int
+    context_tokens: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., layers: _Optional[int] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+
+class LossStep(_message.Message):
+    __slots__ = ("model", "text", "sparse", "first_sequence", "last_sequence")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    sparse: _inference_optimizer_pb2.SparseConfig
+    first_sequence: int
+    last_sequence: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+
+class Losses(_message.Message):
+    __slots__ = ("nats", "layers")
+    NATS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    nats: _containers.RepeatedScalarFieldContainer[float]
+    layers: _containers.RepeatedCompositeFieldContainer[_inference_optimizer_pb2.LayerDensity]
+    def __init__(self, nats: _Optional[_Iterable[float]] = ..., layers: _Optional[_Iterable[_Union[_inference_optimizer_pb2.LayerDensity, _Mapping]]] = ...) -> None: ...
+
+class WritePlanStep(_message.Message):
+    __slots__ = ("model", "text", "result", "max_loss_increase_nats")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LOSS_INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    result: _inference_optimizer_pb2.PlanSparsityResult
+    max_loss_increase_nats: float
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., result: _Optional[_Union[_inference_optimizer_pb2.PlanSparsityResult, _Mapping]] = ..., max_loss_increase_nats: _Optional[float] = ...) -> None: ...
+
+class WriteComparisonStep(_message.Message):
+    __slots__ = ("model", "text", "selections", "losses", "sparse")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SELECTIONS_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    selections: _containers.RepeatedScalarFieldContainer[_inference_optimizer_pb2.Selection]
+    losses: _containers.RepeatedCompositeFieldContainer[Losses]
+    sparse: _inference_optimizer_pb2.SparseConfig
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., losses: _Optional[_Iterable[_Union[Losses, _Mapping]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+
+class ProfileStep(_message.Message):
+    __slots__ = ("model", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
+
+class CalibrateStep(_message.Message):
+    __slots__ = ("model", "text", "epsilon", "delta", "exit_layers", "rule")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    epsilon: float
+    delta: float
+    exit_layers: _containers.RepeatedScalarFieldContainer[int]
+    rule: _inference_optimizer_pb2.ExitRule
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[_inference_optimizer_pb2.ExitRule, str]] = ...) -> None: ...
+
+class InspectStep(_message.Message):
+    __slots__ = ("model", "text", "sparse")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    sparse: _inference_optimizer_pb2.SparseConfig
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+
+class WriteSectionStep(_message.Message):
+    __slots__ = ("model", "plan", "comparison", "profile", "selection")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    plan: _inference_optimizer_pb2.PlanSparsityResult
+    comparison: _inference_optimizer_pb2.CompareSelectionResult
+    profile: _inference_optimizer_pb2.ProfileEarlyExitResult
+    selection: _inference_optimizer_pb2.InspectSelectionResult
+    def __init__(self, model: _Optional[str] = ..., plan: _Optional[_Union[_inference_optimizer_pb2.PlanSparsityResult, _Mapping]] = ..., comparison: _Optional[_Union[_inference_optimizer_pb2.CompareSelectionResult, _Mapping]] = ..., profile: _Optional[_Union[_inference_optimizer_pb2.ProfileEarlyExitResult, _Mapping]] = ..., selection: _Optional[_Union[_inference_optimizer_pb2.InspectSelectionResult, _Mapping]] = ...) -> None: ...
