@@ -1,52 +1,12 @@
-"""How each model of the zoo is made. A recipe says everything that decides the weights, besides text and seed."""
+"""How each model of the zoo is made."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from dataclasses import dataclass, field
-from typing import Any
+from assay.errors import InvalidInput, NotFound
+from assay.zoo.early_exit_recipes import EARLY_EXIT
+from assay.zoo.recipe import Recipe
 
-from assay.errors import NotFound
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """architecture: model_type of transformers; config: its settings besides vocabulary and special tokens.
-
-    batch: sequences a step; sequence_length: tokens each of them predicts (an encoder-decoder reads the first
-    half and predicts the second). auxiliary_loss: coefficient of the router's load-balancing loss in training;
-    the saved config keeps it, and `output_router_logits` stays off so that `loss` means cross-entropy.
-    """
-
-    name: str
-    about: str
-    architecture: str
-    config: dict[str, Any] = field(hash=False)
-    steps: int
-    batch: int = 16
-    sequence_length: int = 128
-    learning_rate: float = 3e-3
-    warmup_steps: int = 50
-    final_learning_rate_share: float = 0.05
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    auxiliary_loss: float = 0.0
-    vocabulary: int = 2048
-
-    @property
-    def encoder_decoder(self) -> bool:
-        return self.architecture == "switch_transformers"
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def fingerprint(self) -> str:
-        """SHA-256, in hex, of everything that decides the weights."""
-        decisive = {name: value for name, value in self.to_json().items() if name not in ("name", "about")}
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
+__all__ = ["RECIPES", "Recipe", "recipe"]
 
 _LLAMA = {
     "hidden_size": 96,
@@ -150,13 +110,21 @@ RECIPES: dict[str, Recipe] = {
             auxiliary_loss=0.01,
         ),
         Recipe("llama-tiny", "Llama: four dense layers", "llama", _LLAMA, steps=1600),
+        *EARLY_EXIT,
     )
 }
 
 
 def recipe(name: str) -> Recipe:
-    """NotFound, naming what there is."""
-    try:
-        return RECIPES[name]
-    except KeyError:
-        raise NotFound(f"there is no recipe {name}; there are {', '.join(RECIPES)}") from None
+    """The recipe of that name; `name@step` is its run left at that step.
+
+    NotFound, naming what there is; InvalidInput for a step that the run does not have.
+    """
+    base, at, step = name.partition("@")
+    if base not in RECIPES:
+        raise NotFound(f"there is no recipe {name}; there are {', '.join(RECIPES)}")
+    if not at:
+        return RECIPES[base]
+    if not step.isdecimal():
+        raise InvalidInput("recipe", f"{name} names no step; write {base}@STEP, with a step of its run")
+    return RECIPES[base].at(int(step))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from assay.cancel import CancelToken
@@ -23,7 +23,7 @@ from assay.errors import AssayError, InvalidInput
 from assay.models.loading import transformers_loading
 from assay.progress import Progress
 from assay.zoo.held_out import HeldOut, measure_held_out, unigram_log_probabilities
-from assay.zoo.objective import losses, window_length
+from assay.zoo.objective import training_loss, window_length
 from assay.zoo.recipes import Recipe
 from assay.zoo.resume import RunState, load_state, save_state
 from assay.zoo.tokenizer import END_ID, PAD_ID, train_tokenizer
@@ -75,7 +75,7 @@ def train(
         raise InvalidInput("out", f"{out_dir} is not empty; give a new directory")
     text_sha256 = text_fingerprint(text_dir)
     with _threads(threads):
-        progress(0, recipe.steps, "steps")
+        progress(0, recipe.last_step, "steps")
         tokenizer = train_tokenizer(text_dir, vocabulary=recipe.vocabulary)
         cancel.check()
         stream = read_tokens(text_dir, "train", tokenizer, cancel=cancel)
@@ -95,7 +95,7 @@ def train(
         recipe=recipe.to_json(),
         seed=seed,
         text_sha256=text_sha256,
-        steps=recipe.steps,
+        steps=recipe.last_step,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=round(state.seconds, 1),
         held_out=held_out,
@@ -144,13 +144,13 @@ def _optimise(
             save_state(checkpoint_dir, run, RunState(step, start.seconds + time.monotonic() - began), model, optimizer)
 
     try:
-        while step < recipe.steps:
+        while step < recipe.last_step:
             cancel.check()
             loss = _step(recipe, model, optimizer, stream, seed, step)
             step += 1
             mean_loss = loss if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * loss
-            if step % _PROGRESS_STEPS == 0 or step == recipe.steps:
-                progress(step, recipe.steps, "steps", loss_nats=mean_loss)
+            if step % _PROGRESS_STEPS == 0 or step == recipe.last_step:
+                progress(step, recipe.last_step, "steps", loss_nats=mean_loss)
             if time.monotonic() - saved >= CHECKPOINT_EVERY_S:
                 save()
                 saved = time.monotonic()
@@ -169,9 +169,7 @@ def _step(
         group["lr"] = learning_rate(recipe, step)
     generator = torch.Generator().manual_seed(seed * 2**32 + step)
     windows = stream.random_windows(recipe.batch, window_length(recipe), generator)
-    nats, balance = losses(recipe, model, windows, balance=recipe.auxiliary_loss > 0)
-    loss: Tensor = nats.mean()
-    total = loss if balance is None else loss + recipe.auxiliary_loss * balance
+    total, loss = training_loss(recipe, model, windows, None, step)
     optimizer.zero_grad(set_to_none=False)
     total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)

@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from assay.cancel import CancelToken
-from assay.errors import Cancelled, InvalidInput
+from assay.errors import Cancelled, InvalidInput, Unimplemented
 from assay.models.checkpoint import inspect_checkpoint, load_model, load_tokenizer
+from assay.models.predict import token_nats
 from assay.progress import silent
 from assay.zoo.recipes import RECIPES, Recipe
 from assay.zoo.resume import FILE
 from assay.zoo.tokenizer import END_ID, PAD_ID
+from assay.zoo.tokens import read_tokens
 from assay.zoo.train import TrainingReport, learning_rate, new_model, train
 
 
@@ -141,3 +143,44 @@ def test_a_directory_in_use_is_refused(micro: Recipe, small_text_dir: Path, tmp_
     (tmp_path / "precious").write_text("kept")
     with pytest.raises(InvalidInput, match="not empty"):
         train(micro, small_text_dir, tmp_path, seed=0, cancel=CancelToken(), progress=silent)
+
+
+def test_a_run_left_early_is_the_longer_run_as_it_was_then(micro: Recipe, small_text_dir: Path, tmp_path: Path) -> None:
+    # Were the schedule shortened too, the rate at step 20 would have fallen already.
+    for name, brief in {"left": micro.at(20), "short": replace(micro, steps=20)}.items():
+        train(brief, small_text_dir, tmp_path / name, seed=3, cancel=CancelToken(), progress=silent)
+    cancel = CancelToken()
+    with pytest.raises(Cancelled):
+        train(
+            micro, small_text_dir, tmp_path / "long", seed=3, cancel=cancel, checkpoint_dir=tmp_path / "state",
+            progress=lambda done, total, unit="", **figures: cancel.cancel() if done == 20 else None,
+        )  # fmt: skip
+    left, short = (load_file(tmp_path / name / "model.safetensors") for name in ("left", "short"))
+    long = load_file(tmp_path / "state" / FILE)
+    name = "model.embed_tokens.weight"
+    assert torch.equal(left[name], long[f"weight:{name}"].bfloat16())
+    assert not torch.equal(short[name], left[name])
+
+
+def test_exit_losses_teach_earlier_layers_to_answer(micro: Recipe, small_text_dir: Path, tmp_path: Path) -> None:
+    config = {**RECIPES["dense-6"].config, "hidden_size": 32, "intermediate_size": 64}
+    plain = replace(micro, name="plain", architecture="llama", config=config)
+    excess = {}
+    for exit_loss in (0.0, 0.5):
+        out = tmp_path / str(exit_loss)
+        train(replace(plain, exit_loss=exit_loss), small_text_dir, out, seed=0, cancel=CancelToken(), progress=silent)
+        model, tokenizer = load_model(out, dtype=torch.float32), load_tokenizer(out)
+        windows = read_tokens(small_text_dir, "test", tokenizer, cancel=CancelToken()).windows(64)[:32]
+        with torch.inference_mode():
+            output = model(windows[:, :-1], output_hidden_states=True)
+            second = model.lm_head(model.model.norm(output.hidden_states[2]))
+            nats = [token_nats(logits, windows[:, 1:]).mean().item() for logits in (second, output.logits)]
+        excess[exit_loss] = nats[0] - nats[1]
+    # What leaving after the second of six layers costs: some 0.2 nats untaught, even so early in training.
+    assert excess[0.5] < excess[0.0] / 2
+
+
+def test_exit_losses_need_a_norm_that_layers_share(small_text_dir: Path, tmp_path: Path) -> None:
+    brief = replace(RECIPES["mamba2-12"], steps=1, warmup_steps=1, exit_loss=0.5, vocabulary=512)
+    with pytest.raises(Unimplemented, match="mamba2"):
+        train(brief, small_text_dir, tmp_path / "model", seed=0, cancel=CancelToken(), progress=silent)
