@@ -1,0 +1,185 @@
+"""Lossless self-speculative decoding: the first layers draft, the others verify, at any exit layer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Cache, PreTrainedModel
+
+from assay.cancel import CancelToken
+from assay.errors import InvalidInput
+from assay_inference_optimizer.core.early_exit.cost import layer_cost
+from assay_inference_optimizer.core.early_exit.draft_length import DraftLength
+from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
+from assay_inference_optimizer.core.early_exit.rollback import Mark, check_rollback, mark, restore
+from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
+from assay_inference_optimizer.core.early_exit.upper_layers import UpperLayers
+
+# Rounding of a batched pass against one-token passes, in units of the type's epsilon at the largest logit.
+_ROUNDING = {torch.float64: 1024.0, torch.float32: 1024.0}
+_HALF_ROUNDING = 8.0
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What one round settled.
+
+    tokens: ids, in order; log_probabilities: nats of each under the whole model. drafted, accepted: tokens that the
+    lower layers proposed this round, and how many of them the whole model confirmed; one token beyond those accepted
+    is the verifying pass's own. replayed: whether a near-tie was decided again by one-token passes.
+    """
+
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+    drafted: int = 0
+    accepted: int = 0
+    replayed: bool = False
+
+
+@torch.no_grad()
+def speculate(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    exit_layer: int,
+    max_new_tokens: int,
+    *,
+    draft_tokens: int = 8,
+    eos: Collection[int] = (),
+    cancel: CancelToken,
+    cache: Cache | None = None,
+    near_tie: float | None = None,
+) -> Iterator[Accepted]:
+    """Greedy decoding, several tokens a pass of the upper layers (after LayerSkip, arXiv:2404.16710, section 4.3).
+
+    The first `exit_layer` layers, the final norm and the head draft up to `draft_tokens` tokens; how many is decided
+    draft by draft (`DraftLength`). The remaining layers then verify all of them in one pass over the hidden states
+    that drafting left at the exit: no layer sees a token twice, and drafts share the model's own cache. The model
+    is only read; threads may share it, each with a cache of its own.
+
+    input_ids: [1, T] int64, the tokens that `cache` (any transformers cache that can take tokens back; a new one
+    if None) does not know yet. Yields after each round, the first holding the prompt's own next token. Ends after
+    `max_new_tokens` or the first of `eos`. When it ends or is closed, the cache knows all tokens but the last.
+
+    The tokens are those of `greedy`, of equal logits the lowest id. A batched pass rounds differently from the
+    one-token passes that greedy decoding takes, so where the two largest logits are nearly equal it may prefer the
+    other. Positions closer than `near_tie` (logits; None: 1,024 epsilons at the largest logit, 8 in half
+    precision, where near-ties are common and cost most of the gain) are therefore computed again token by token
+    from the last state that one-token passes led to, which gives greedy's own bits, ties included. 0 trusts the
+    batch. What remains is a mixture of experts whose router is so nearly tied that rounding picks other experts.
+
+    Raises InvalidInput, OutOfRange (context), FailedPrecondition (cache), Unimplemented (model), Cancelled and
+    DeadlineExceeded, checked every pass; after an error the cache is of no further use.
+    """
+    stack = stack_of(model)
+    stack.parts.check_exit(exit_layer)
+    if draft_tokens < 1:
+        raise InvalidInput("draft_tokens", f"is {draft_tokens}; draft at least 1")
+    if near_tie is not None and not near_tie >= 0:
+        raise InvalidInput("near_tie", f"is {near_tie}; give 0 or more")
+    cache = stack.new_cache() if cache is None else cache
+    check_prompt(stack, input_ids, max_new_tokens, cache)
+    check_rollback(cache)
+    cost = layer_cost(model)
+    length = DraftLength(
+        draft_tokens, draft_cost=exit_layer, head_cost=cost.head_layers, verify_cost=stack.depth - exit_layer
+    )
+    cancel.check()
+    hidden, _ = stack.run(0, exit_layer, stack.embed(input_ids), cache)
+    hidden, _ = stack.run(exit_layer, stack.depth, hidden, cache)
+    logits = stack.logits(hidden[:, -1:])[0]
+    token = int(logits[0].argmax())
+    upper = UpperLayers(stack, exit_layer, cache, guarded=near_tie != 0)
+    left = max_new_tokens - 1
+    yield Accepted((token,), tuple(log_probabilities(logits, [token])))
+    try:
+        while left and token not in eos:
+            draft = _draft(stack, exit_layer, cache, length, token, input_ids, left - 1, cancel)
+            cancel.check()
+            result = _verify(upper, draft, eos, _near(logits, near_tie, model.dtype))
+            kept = len(result.tokens)
+            if kept < len(draft.marks):
+                restore(cache, draft.marks[kept])
+            length.end(draft.confidences, result.accepted, draft.probes)
+            token, left = result.tokens[-1], left - kept
+            yield result
+    finally:
+        upper.settle()
+
+
+@dataclass
+class _Draft:
+    """tokens: drafts; confidences: their probabilities at the exit. hidden: residuals at the exit of the token before
+    them and of each draft. marks: of the lower layers before each of those passes. probes: heads computed.
+    """
+
+    tokens: list[int]
+    confidences: list[float]
+    hidden: list[Tensor]
+    marks: list[Mark]
+    probes: int = 0
+
+
+def _draft(
+    stack: DecoderStack,
+    exit_layer: int,
+    cache: Cache,
+    length: DraftLength,
+    token: int,
+    like: Tensor,
+    room: int,
+    cancel: CancelToken,
+) -> _Draft:
+    draft = _Draft([], [], [], [])
+    length.begin()
+    while True:
+        cancel.check()
+        draft.marks.append(mark(cache, 0, exit_layer))
+        hidden, _ = stack.run(0, exit_layer, stack.embed(like.new_tensor([[token]])), cache)
+        draft.hidden.append(hidden)
+        if not length.probe(len(draft.tokens), room):
+            return draft
+        draft.probes += 1
+        logits = stack.logits(hidden)[0, 0]
+        top, index = logits.max(dim=-1)
+        confidence = float((top - logits.logsumexp(dim=-1)).exp())
+        if not length.spend(confidence):
+            return draft
+        token = int(index)
+        draft.tokens.append(token)
+        draft.confidences.append(confidence)
+
+
+def _verify(upper: UpperLayers, draft: _Draft, eos: Collection[int], near: float) -> Accepted:
+    logits = upper.verify(draft.hidden)  # [drafts + 1, V]
+    top = logits.topk(2, dim=-1).values
+    # Of equal logits topk may name either first; argmax names the lowest id, as greedy decoding does.
+    chosen, gaps = logits.argmax(dim=-1).tolist(), (top[:, 0] - top[:, 1]).tolist()
+    accepted, count = 0, 0
+    replayed = False
+    for position, token in enumerate(chosen):
+        count = position + 1
+        if gaps[position] <= near and not upper.exact:
+            logits[position] = upper.exact_logits(count)
+            chosen[position] = int(logits[position].argmax())
+            replayed = True
+            token = chosen[position]
+        agrees = position < len(draft.tokens) and draft.tokens[position] == token
+        accepted += agrees
+        if not agrees or token in eos or replayed:
+            break
+    if not replayed:
+        upper.keep(count)
+    tokens = chosen[:count]
+    return Accepted(
+        tuple(tokens), tuple(log_probabilities(logits[:count], tokens)), len(draft.tokens), accepted, replayed
+    )
+
+
+def _near(logits: Tensor, near_tie: float | None, dtype: torch.dtype) -> float:
+    if near_tie is not None:
+        return near_tie
+    largest = max(1.0, float(logits.abs().max()))
+    return _ROUNDING.get(dtype, _HALF_ROUNDING) * torch.finfo(dtype).eps * largest
