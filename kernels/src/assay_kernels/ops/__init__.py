@@ -1,0 +1,1 @@
+"""One file per op: fp32 reference, CPU path, Triton kernel, dispatcher."""
