@@ -36,7 +36,7 @@ def select_blocks(
     if scores.dim() != 4 or scores.dtype != torch.float32:
         raise ValueError(f"scores: {scores.dtype} {tuple(scores.shape)}; they are float32 [batch, entries, blocks]")
     if scores.shape[0] != rows.first.shape[0] or scores.shape[2] != rows.entries:
-        raise ValueError(f"scores: shape {tuple(scores.shape)}; {rows.entries} entries of {rows.first.shape[0]} rows asked")
+        raise ValueError(
             f"scores: shape {tuple(scores.shape)} for {rows.first.shape[0]} rows of {rows.entries} entries"
         )
     if (top_k is None) == (density is None):
@@ -130,9 +130,8 @@ def _reference(keys: Tensor, wanted: Tensor, capacity: int, rows: QueryBlocks) -
     for b in range(batch):
         for h in range(heads):
             for entry in range(entries):
-                row = keys[b, h, entry].tolist()
-                best = sorted(range(len(row)), key=lambda block, row=row: (-row[block], block))
-                best = sorted(best[: int(wanted[b, entry])])
+                ranked = sorted((-key, block) for block, key in enumerate(keys[b, h, entry].tolist()))
+                best = sorted(block for _, block in ranked[: int(wanted[b, entry])])
                 indices[b, h, entry, : len(best)] = torch.tensor(best, dtype=torch.int32)
     return _selection(indices.to(keys.device), wanted, rows)
 

@@ -145,7 +145,8 @@ def check_tokens(x: Tensor, sketch: FeatureSketch) -> tuple[int, int, int, int]:
 
 def _apply(sketch: FeatureSketch, means: Tensor) -> Tensor:
     padded = F.pad(means, (0, sketch.padded_dim - sketch.head_dim)) * sketch.signs
-    return hadamard(padded)[..., sketch.coordinates] * sketch.sketch_dim**-0.5
+    kept: Tensor = hadamard(padded)[..., sketch.coordinates]
+    return kept * sketch.sketch_dim**-0.5
 
 
 def _reference(x: Tensor, sketch: FeatureSketch, rows: QueryBlocks, lengths: Tensor, open_sum: Tensor) -> BlockSketch:
