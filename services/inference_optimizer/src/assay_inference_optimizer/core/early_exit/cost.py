@@ -33,7 +33,8 @@ class LayerCost:
 
 def layer_cost(model: PreTrainedModel) -> LayerCost:
     parts = parts_of(model)
-    each = [_layer_multiply_adds(layer, model.config) for layer in parts.layers]
+    config: Any = model.config
+    each = [_layer_multiply_adds(layer, config) for layer in parts.layers]
     return LayerCost(sum(each) / len(each), parts.head.weight.numel())
 
 

@@ -46,7 +46,7 @@ def check_prompt(stack: DecoderStack, input_ids: Tensor, max_new_tokens: int, ca
     """InvalidInput for anything but one prompt of known tokens, OutOfRange where the answer leaves the context."""
     if input_ids.ndim != 2 or input_ids.shape[0] != 1 or not input_ids.numel():
         raise InvalidInput("input_ids", f"has shape {tuple(input_ids.shape)}; give one prompt, [1, T] with T >= 1")
-    vocabulary = stack.parts.embed.weight.shape[0]
+    vocabulary = stack.parts.vocabulary
     if int(input_ids.min()) < 0 or int(input_ids.max()) >= vocabulary:
         raise InvalidInput("input_ids", f"has ids outside 0..{vocabulary - 1}; use the model's own tokenizer")
     if max_new_tokens < 1:

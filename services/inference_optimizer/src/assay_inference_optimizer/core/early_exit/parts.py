@@ -17,10 +17,15 @@ class Parts:
     """embed: ids to the residual before layer 1; layers: L of them; norm, head: residual to logits."""
 
     body: Any
-    embed: nn.Module
+    embed: Any
     layers: nn.ModuleList
     norm: nn.Module
-    head: nn.Module
+    head: Any
+
+    @property
+    def vocabulary(self) -> int:
+        """V, padding of the matrix included."""
+        return int(self.head.weight.shape[0])
 
     @property
     def depth(self) -> int:
@@ -30,8 +35,7 @@ class Parts:
     def logits(self, hidden: Tensor) -> Tensor:
         """The logit lens: z_l = W_U norm(h_l). hidden: [..., h] residual after any layer. Returns [..., V] float32."""
         normed = self.norm(hidden)
-        weight: Tensor = self.head.weight
-        logits: Tensor = self.head(normed.to(weight.dtype)).float()
+        logits: Tensor = self.head(normed.to(self.head.weight.dtype)).float()
         return logits
 
     def check_exit(self, layer: int, field: str = "exit_layer") -> int:
@@ -49,7 +53,7 @@ def parts_of(model: Any) -> Parts:
     layers = getattr(body, "layers", None)
     norm = next((found for name in _NORMS if isinstance(found := getattr(body, name, None), nn.Module)), None)
     head, embed = model.get_output_embeddings(), model.get_input_embeddings()
-    if model.config.is_encoder_decoder or not isinstance(layers, nn.ModuleList) or None in (norm, head, embed):
+    if model.config.is_encoder_decoder or not isinstance(layers, nn.ModuleList) or norm is None or not (head and embed):
         raise Unimplemented(
             f"model: {type(model).__name__} is no causal stack of layers with one final norm and an output head; "
             "early exit needs one",

@@ -46,10 +46,10 @@ def mark(cache: Cache, first: int, last: int) -> Mark:
 
 def restore(cache: Cache, to: Mark) -> None:
     """Puts the layers back as they were at the mark; they may only have grown since. A mark may be used again."""
-    layers = cache.layers[to.first : to.first + len(to.lengths)]
+    layers: list[Any] = cache.layers[to.first : to.first + len(to.lengths)]
     for layer, length, states in zip(layers, to.lengths, to.recurrent, strict=True):
         if isinstance(layer, CacheLayerMixin) and (grown := _length(layer) - length):
-            layer.crop(-grown)
+            layer.crop(-grown)  # type: ignore[attr-defined]
         if states is not None:
             convolution, recurrent, known = states
             # Copied again: decoding updates states in place, and would change the mark.
@@ -60,7 +60,8 @@ def restore(cache: Cache, to: Mark) -> None:
 
 def drop_last(cache: Cache, first: int, last: int, tokens: int) -> None:
     """Takes the last tokens out of layers first + 1 to last, none of which is recurrent."""
-    for layer in cache.layers[first:last]:
+    layers: list[Any] = cache.layers[first:last]
+    for layer in layers:
         layer.crop(-tokens)
 
 

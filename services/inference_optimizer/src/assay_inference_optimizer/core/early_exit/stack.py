@@ -110,8 +110,7 @@ def stack_of(model: PreTrainedModel) -> DecoderStack:
 
 @torch.inference_mode()
 def _check(model: PreTrainedModel, stack: DecoderStack) -> None:
-    vocabulary = stack.parts.embed.weight.shape[0]
-    ids = (torch.arange(1, _PROBE_TOKENS + 1, device=model.device) * 7919 % vocabulary)[None]
+    ids = (torch.arange(1, _PROBE_TOKENS + 1, device=model.device) * 7919 % stack.parts.vocabulary)[None]
     expected = model(input_ids=ids, use_cache=False).logits[:, -2:].float()
     cache, middle, found = stack.new_cache(), max(1, stack.depth // 2), []
     for part in (ids[:, :-1], ids[:, -1:]):
