@@ -1,0 +1,167 @@
+"""From a quality budget to a density for each layer: how sparse may a model read before its loss rises too far?"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from assay.cancel import CancelToken
+from assay.errors import InvalidInput
+from assay.progress import Progress, silent
+from assay_inference_optimizer.core.sparse.config import Method, SparseConfig
+from assay_inference_optimizer.core.sparse.fallbacks import unsuited
+from assay_inference_optimizer.core.sparse.quality import Interval, SequenceLosses, paired_rise, sequence_losses
+from assay_inference_optimizer.core.sparse.speed import PredictedSpeed, predict_speed
+
+LEVELS = (0.1, 0.2, 0.35, 0.6)
+"""Densities a layer may get, beside 1."""
+
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class PlanPoint:
+    """One setting that was measured. target_density: of all sparse layers, None for one that differs by layer."""
+
+    target_density: float | None
+    layer_densities: tuple[float, ...]
+    density: float
+    loss_nats: float
+    rise: Interval
+
+
+@dataclass(frozen=True)
+class SparsityPlan:
+    """sparse: what to read with; its layer_densities are the plan. layer_density: as counted. rise: of the mean loss
+    over dense attention, nats. within_budget: whether anything below density 1 stays within it; where not, the plan is
+    dense attention. curve: all that was measured with every layer sparse, densest last."""
+
+    sparse: SparseConfig
+    layer_density: Mapping[int, float]
+    dense_loss_nats: float
+    loss_nats: float
+    rise: Interval
+    within_budget: bool
+    curve: tuple[PlanPoint, ...]
+
+
+Planning = Generator[list[SparseConfig], list[SequenceLosses], SparsityPlan]
+
+
+def planning(sparse: SparseConfig, layers: int, suited: Sequence[int], max_rise_nats: float) -> Planning:
+    """The search itself, which measures nothing: yields settings to measure on one text, is sent their losses in that
+    order, returns the plan. So whoever drives it decides where and how wide the measuring runs.
+
+    layers: of the model. suited: those that may run sparse. A setting is within the budget when the upper end of its
+    rise's 95 % paired interval is. Layers are first measured one at a time, their rises taken to add up, and the
+    densities then chosen that spare most for it; what is chosen is measured as a whole, and the budget of the choice
+    halved until it holds. One density for all layers is the rival, and wins where it is sparser.
+    """
+    if max_rise_nats <= 0:
+        raise InvalidInput("max_loss_increase_nats", f"is {max_rise_nats}; give more than 0")
+    if not suited:
+        raise InvalidInput("model", "has no layer that can run sparse")
+    uniform = [_setting(sparse, layers, dict.fromkeys(suited, level)) for level in LEVELS]
+    alone = [_setting(sparse, layers, {layer: level}) for layer in suited for level in LEVELS]
+    dense, *found = yield [replace(sparse, method=Method.DENSE), *uniform, *alone]
+    measured = list(zip(uniform, found[: len(LEVELS)], strict=True))
+    curve = [_point(level, setting, losses, dense) for level, (setting, losses) in zip(LEVELS, measured, strict=True)]
+    rises = iter(losses.nats.mean() - dense.nats.mean() for losses in found[len(LEVELS) :])
+    cost = {layer: _monotone([float(next(rises)) for _ in LEVELS]) for layer in suited}
+    budget = max_rise_nats
+    for _ in range(_ROUNDS):
+        setting = _setting(sparse, layers, _cheapest(cost, budget))
+        if all(density == 1 for density in setting.layer_densities):
+            break
+        (losses,) = yield [setting]
+        measured.append((setting, losses))
+        curve.append(_point(None, setting, losses, dense))
+        if curve[-1].rise.high <= max_rise_nats:
+            break
+        budget /= 2
+    within = [(point, pair) for point, pair in zip(curve, measured, strict=True) if point.rise.high <= max_rise_nats]
+    ordered = tuple(sorted(curve, key=lambda point: point.density))
+    dense_loss = float(dense.nats.mean())
+    if not within:
+        nothing = Interval(0.0, 0.0, 0.0)
+        stays = _setting(sparse, layers, {})
+        return SparsityPlan(stays, dense.layer_density, dense_loss, dense_loss, nothing, False, ordered)
+    point, (setting, losses) = min(within, key=lambda entry: entry[0].density)
+    return SparsityPlan(setting, losses.layer_density, dense_loss, point.loss_nats, point.rise, True, ordered)
+
+
+def plan_sparsity(
+    model: PreTrainedModel,
+    ids: Tensor,
+    sparse: SparseConfig,
+    *,
+    max_rise_nats: float = 0.01,
+    length: int,
+    batch: int = 4,
+    cancel: CancelToken,
+    progress: Progress = silent,
+) -> tuple[SparsityPlan, PredictedSpeed]:
+    """The plan for a text, and how much faster a prefill of `length` tokens it predicts.
+
+    ids: [S, T] int64. The first `sparse.dense_layers` layers stay dense. Raises what `sequence_losses` raises.
+    """
+    text = model.config.get_text_config(decoder=True)
+    layers = int(text.num_hidden_layers)
+    left_out = unsuited(text)
+    suited = [layer for layer in range(sparse.dense_layers, layers) if layer not in left_out]
+    search = planning(sparse, layers, suited, max_rise_nats)
+    wanted, done = next(search), 0
+    while True:
+        losses = []
+        for setting in wanted:
+            progress(done, 0, "settings")
+            losses.append(sequence_losses(model, ids, setting, batch=batch, cancel=cancel))
+            done += 1
+        try:
+            wanted = search.send(losses)
+        except StopIteration as ended:
+            plan: SparsityPlan = ended.value
+            return plan, predict_speed(model, plan.sparse, plan.layer_density, length)
+
+
+def _setting(sparse: SparseConfig, layers: int, densities: Mapping[int, float]) -> SparseConfig:
+    return replace(sparse, layer_densities=tuple(densities.get(layer, 1.0) for layer in range(layers)))
+
+
+def _point(target: float | None, setting: SparseConfig, losses: SequenceLosses, dense: SequenceLosses) -> PlanPoint:
+    rise = paired_rise(losses, dense)
+    return PlanPoint(target, setting.layer_densities, losses.density, float(losses.nats.mean()), rise)
+
+
+def _monotone(rises: list[float]) -> list[float]:
+    """Rises by level, never negative nor growing with density: luck on one text is not counted as a gain."""
+    ceiling, smoothed = 0.0, []
+    for rise in reversed(rises):
+        ceiling = max(ceiling, rise)
+        smoothed.append(ceiling)
+    return smoothed[::-1]
+
+
+def _cheapest(cost: Mapping[int, list[float]], budget: float) -> dict[int, float]:
+    """Densities of least sum whose costs add up to the budget at most, by taking the best step down again and again."""
+    steps = [*LEVELS, 1.0]
+    prices = {layer: [*rises, 0.0] for layer, rises in cost.items()}
+    chosen = dict.fromkeys(cost, len(LEVELS))
+    left = budget
+    while True:
+        best: tuple[float, int, int, float] | None = None
+        for layer, at in chosen.items():
+            for to in range(at):
+                price = prices[layer][to] - prices[layer][at]
+                if price <= left:
+                    worth = (steps[at] - steps[to]) / max(price, 1e-9)
+                    if best is None or worth > best[0]:
+                        best = (worth, layer, to, price)
+        if best is None:
+            return {layer: steps[at] for layer, at in chosen.items()}
+        _, layer, to, price = best
+        chosen[layer] = to
+        left -= price
