@@ -17,12 +17,12 @@ LINT := .venv-lint/bin
 BUF_VERSION := 1.75.0
 BUF := .venv-lint/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
-DISTRIBUTIONS := ./shared[server,s3,ray,models] $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
+DISTRIBUTIONS := ./shared[server,s3,ray,models] ./kernels[triton] $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
 TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema pytest pytest-asyncio pytest-timeout types-protobuf
-METADATA := constraints.txt shared/pyproject.toml $(wildcard services/*/pyproject.toml)
-SOURCES := shared/assay $(wildcard services/*/src)
+METADATA := constraints.txt shared/pyproject.toml kernels/pyproject.toml $(wildcard services/*/pyproject.toml)
+SOURCES := shared/assay kernels/src $(wildcard services/*/src)
 empty :=
-SOURCE_PATH := $(subst $(empty) ,:,$(strip shared $(wildcard services/*/src)))
+SOURCE_PATH := $(subst $(empty) ,:,$(strip shared kernels/src $(wildcard services/*/src)))
 
 export RAY_USAGE_STATS_ENABLED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -169,4 +169,4 @@ lint-protos: setup
 .PHONY: clean
 clean: ## removes what setup, tests and linters made here; no data
 	rm -rf .venv .venv-lint build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find protos shared services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find protos shared kernels services tests -name __pycache__ -type d -prune -exec rm -rf {} +

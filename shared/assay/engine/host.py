@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 REPLIES_IN_FLIGHT = 16  # a streaming step that is read slowly waits here instead of filling memory
 MESSAGE_BYTES = 4 * 2**20  # the same in every placement, so that what works embedded works elsewhere
+WAITING_STEPS = 1024  # that share their work; a thread each
 PROGRESS_INTERVAL_S = 0.1  # the first, the last and one each interval; a tight loop may report every token
 
 
@@ -85,6 +86,7 @@ class StepHost:
         self._module = module
         self._resources = resources
         self._executor = executor
+        self._waiting = ThreadPoolExecutor(WAITING_STEPS, thread_name_prefix="assay-waiting-step")
         self._table: dict[str, tuple[Step[Any, Any], StepFunction]] | None = None
         self._loading = threading.Lock()
 
@@ -94,7 +96,19 @@ class StepHost:
                 self._table = {step.name: (step, function) for step, function in load_steps(self._module).items()}
             return self._table
 
-    async def run(self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall) -> Message:
+    def waits(self, name: str) -> bool:
+        """Whether the step is known to wait for work that it shares; the engine module must be imported already."""
+        known = self._table or {}
+        return name in known and known[name][0].waits
+
+    async def run(
+        self,
+        name: str,
+        request: Message | Callable[[Step[Any, Any]], Message],
+        call: StepCall,
+        *,
+        waits: bool = False,
+    ) -> Message:
         """The step's one reply; as `events`, but without progress, which saves two of three wake-ups of the loop."""
         cancel = CancelToken(call.deadline_unix_s)
 
@@ -107,7 +121,7 @@ class StepHost:
             except BaseException as error:
                 raise as_assay_error(error) from None
 
-        working = self._executor.submit(work)
+        working = (self._waiting if waits else self._executor).submit(work)
         finished = asyncio.wrap_future(working)
         # Looked at whatever happens: a call that is cancelled twice does not wait for its step to say so.
         finished.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -123,11 +137,16 @@ class StepHost:
                     await asyncio.wait([finished])
 
     async def events(
-        self, name: str, request: Message | Callable[[Step[Any, Any]], Message], call: StepCall
+        self,
+        name: str,
+        request: Message | Callable[[Step[Any, Any]], Message],
+        call: StepCall,
+        *,
+        waits: bool = False,
     ) -> AsyncGenerator[StepProgress | Message, None]:
         """Progress as it comes, then the step's reply or replies. Raises the AssayError the step failed with.
 
-        request: the message, or how to decode it once the step is known.
+        request: the message, or how to decode it once the step is known. waits: as of `Step`.
         Closing the iterator, or cancelling its task, cancels the step and waits for its thread to stop.
         """
         loop = asyncio.get_running_loop()
@@ -150,7 +169,7 @@ class StepHost:
             except BaseException as error:  # a worker thread must always answer
                 tell(as_assay_error(error))
 
-        working = self._executor.submit(work)
+        working = (self._waiting if waits else self._executor).submit(work)
         try:
             while (event := await _within(cancel, happened)) is not None:
                 if isinstance(event, AssayError):
@@ -183,10 +202,16 @@ class StepHost:
         cancel.check()
         context = StepContext(self._resources, cancel, progress, call.operation_id)
         result = function(message, context)
-        for reply in (result,) if isinstance(result, Message) else result:
-            cancel.check()
-            check_size(reply)
-            yield reply
+        replies = iter((result,)) if isinstance(result, Message) else result
+        try:
+            for reply in replies:
+                cancel.check()
+                check_size(reply)
+                yield reply
+        finally:
+            # A stream that is left early frees what it holds now, not when its last reference goes.
+            if (close := getattr(replies, "close", None)) is not None:
+                close()
 
 
 async def _within(cancel: CancelToken, happened: asyncio.Queue[EventT]) -> EventT:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import cast
 
 from assay.engine.engine import StepCall, StepProgress
@@ -36,13 +36,14 @@ class InProcessEngine:
         self._host = StepHost(module, resources, slots.executor)
 
     async def run(self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall) -> ReplyT:
-        async with self._slots.semaphore:
-            return cast("ReplyT", await self._host.run(step.name, request, call))
+        async with self._slot(step):
+            return cast("ReplyT", await self._host.run(step.name, request, call, waits=step.waits))
 
     async def stream(
         self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall
     ) -> AsyncGenerator[StepProgress | ReplyT, None]:
-        async with self._slots.semaphore, aclosing(self._host.events(step.name, request, call)) as events:
+        steps = self._host.events(step.name, request, call, waits=step.waits)
+        async with self._slot(step), aclosing(steps) as events:
             async for event in events:
                 yield cast("StepProgress | ReplyT", event)
 
@@ -53,3 +54,7 @@ class InProcessEngine:
         """An engine in this process is there whenever its front is."""
 
     async def close(self) -> None: ...
+
+    def _slot(self, step: Step[RequestT, ReplyT]) -> AbstractAsyncContextManager[object]:
+        """A place among the steps that compute, where the step does."""
+        return nullcontext() if step.waits else self._slots.semaphore

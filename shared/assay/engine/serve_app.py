@@ -71,7 +71,9 @@ class EngineReplica:
             return engine_pb2.RunStepResponse(status=to_status(refused()))
         try:
             await self._warm(request.call)
-            reply = await self._host.run(request.call.step, _decoder(request), _call_of(request.call))
+            name = request.call.step
+            waits = self._host.waits(name)
+            reply = await self._host.run(name, _decoder(request), _call_of(request.call), waits=waits)
             return engine_pb2.RunStepResponse(reply=_pack(reply))
         except Exception as error:
             return engine_pb2.RunStepResponse(status=to_status(as_assay_error(error)))
@@ -84,7 +86,9 @@ class EngineReplica:
             return
         try:
             await self._warm(request.call)
-            steps = self._host.events(request.call.step, _decoder(request), _call_of(request.call))
+            name = request.call.step
+            waits = self._host.waits(name)
+            steps = self._host.events(name, _decoder(request), _call_of(request.call), waits=waits)
             async with aclosing(_with_heartbeat(steps)) as events:
                 async for event in events:
                     if isinstance(event, StepProgress):

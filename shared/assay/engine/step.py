@@ -24,12 +24,15 @@ class Step(Generic[RequestT, ReplyT]):
     """A step's name and messages; what it does stands in the service's engine module.
 
     streaming: the step gives any number of replies instead of one.
+    waits: the step mostly waits for work that it shares with others, such as a batch of requests; it takes no place
+    among the steps that compute.
     """
 
     name: str
     request: type[RequestT]
     reply: type[ReplyT]
     streaming: bool = False
+    waits: bool = False
 
 
 @dataclass(frozen=True)

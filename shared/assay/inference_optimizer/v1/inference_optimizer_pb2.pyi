@@ -8,11 +8,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SparseVariant(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SPARSE_VARIANT_UNSPECIFIED: _ClassVar[SparseVariant]
+    SPARSE_VARIANT_ICML: _ClassVar[SparseVariant]
+    SPARSE_VARIANT_V1: _ClassVar[SparseVariant]
+
 class Selection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SELECTION_UNSPECIFIED: _ClassVar[Selection]
     SELECTION_SKETCH_WALK: _ClassVar[Selection]
-    SELECTION_SKETCH_WALK_V1: _ClassVar[Selection]
     SELECTION_ONE_HOP: _ClassVar[Selection]
     SELECTION_ORACLE: _ClassVar[Selection]
     SELECTION_SINK_WINDOW: _ClassVar[Selection]
@@ -22,8 +27,8 @@ class Selection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 class DensityScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DENSITY_SCOPE_UNSPECIFIED: _ClassVar[DensityScope]
-    DENSITY_SCOPE_LAYER: _ClassVar[DensityScope]
-    DENSITY_SCOPE_MODEL: _ClassVar[DensityScope]
+    DENSITY_SCOPE_SPARSE_LAYERS: _ClassVar[DensityScope]
+    DENSITY_SCOPE_ALL_LAYERS: _ClassVar[DensityScope]
 
 class EarlyExitMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,17 +58,19 @@ class AttentionPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTENTION_PHASE_UNSPECIFIED: _ClassVar[AttentionPhase]
     ATTENTION_PHASE_PREFILL: _ClassVar[AttentionPhase]
     ATTENTION_PHASE_DECODE: _ClassVar[AttentionPhase]
+SPARSE_VARIANT_UNSPECIFIED: SparseVariant
+SPARSE_VARIANT_ICML: SparseVariant
+SPARSE_VARIANT_V1: SparseVariant
 SELECTION_UNSPECIFIED: Selection
 SELECTION_SKETCH_WALK: Selection
-SELECTION_SKETCH_WALK_V1: Selection
 SELECTION_ONE_HOP: Selection
 SELECTION_ORACLE: Selection
 SELECTION_SINK_WINDOW: Selection
 SELECTION_RANDOM: Selection
 SELECTION_DENSE: Selection
 DENSITY_SCOPE_UNSPECIFIED: DensityScope
-DENSITY_SCOPE_LAYER: DensityScope
-DENSITY_SCOPE_MODEL: DensityScope
+DENSITY_SCOPE_SPARSE_LAYERS: DensityScope
+DENSITY_SCOPE_ALL_LAYERS: DensityScope
 EARLY_EXIT_MODE_UNSPECIFIED: EarlyExitMode
 EARLY_EXIT_MODE_NONE: EarlyExitMode
 EARLY_EXIT_MODE_SPECULATIVE: EarlyExitMode
@@ -83,7 +90,8 @@ ATTENTION_PHASE_PREFILL: AttentionPhase
 ATTENTION_PHASE_DECODE: AttentionPhase
 
 class SparseConfig(_message.Message):
-    __slots__ = ("selection", "block_size", "sketch_dim", "damping", "degree", "sink_tokens", "window_tokens", "target_density", "density_scope", "dense_layers", "seed", "causal_sketch")
+    __slots__ = ("variant", "selection", "block_size", "sketch_dim", "damping", "degree", "sink_tokens", "window_tokens", "target_density", "density_scope", "dense_layers", "seed", "causal_sketch", "layer_densities")
+    VARIANT_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_FIELD_NUMBER: _ClassVar[int]
     SKETCH_DIM_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +104,8 @@ class SparseConfig(_message.Message):
     DENSE_LAYERS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     CAUSAL_SKETCH_FIELD_NUMBER: _ClassVar[int]
+    LAYER_DENSITIES_FIELD_NUMBER: _ClassVar[int]
+    variant: SparseVariant
     selection: Selection
     block_size: int
     sketch_dim: int
@@ -108,7 +118,8 @@ class SparseConfig(_message.Message):
     dense_layers: int
     seed: int
     causal_sketch: bool
-    def __init__(self, selection: _Optional[_Union[Selection, str]] = ..., block_size: _Optional[int] = ..., sketch_dim: _Optional[int] = ..., damping: _Optional[float] = ..., degree: _Optional[int] = ..., sink_tokens: _Optional[int] = ..., window_tokens: _Optional[int] = ..., target_density: _Optional[float] = ..., density_scope: _Optional[_Union[DensityScope, str]] = ..., dense_layers: _Optional[int] = ..., seed: _Optional[int] = ..., causal_sketch: _Optional[bool] = ...) -> None: ...
+    layer_densities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, variant: _Optional[_Union[SparseVariant, str]] = ..., selection: _Optional[_Union[Selection, str]] = ..., block_size: _Optional[int] = ..., sketch_dim: _Optional[int] = ..., damping: _Optional[float] = ..., degree: _Optional[int] = ..., sink_tokens: _Optional[int] = ..., window_tokens: _Optional[int] = ..., target_density: _Optional[float] = ..., density_scope: _Optional[_Union[DensityScope, str]] = ..., dense_layers: _Optional[int] = ..., seed: _Optional[int] = ..., causal_sketch: _Optional[bool] = ..., layer_densities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EarlyExitConfig(_message.Message):
     __slots__ = ("mode", "exit_layers", "draft_tokens", "calibration")
@@ -385,7 +396,7 @@ class PlanSparsityResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class PlanSparsityResult(_message.Message):
-    __slots__ = ("plan", "sparse", "layers", "dense_loss_nats", "loss_nats", "within_budget", "predicted_attention_ratio", "predicted_prefill_ratio", "curve", "sequences", "sequence_tokens", "length")
+    __slots__ = ("plan", "sparse", "layers", "dense_loss_nats", "loss_nats", "within_budget", "predicted_attention_ratio", "predicted_prefill_ratio", "curve", "sequences", "sequence_tokens", "length", "increase_nats")
     PLAN_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -398,6 +409,7 @@ class PlanSparsityResult(_message.Message):
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
     plan: str
     sparse: SparseConfig
     layers: _containers.RepeatedCompositeFieldContainer[LayerDensity]
@@ -410,17 +422,22 @@ class PlanSparsityResult(_message.Message):
     sequences: int
     sequence_tokens: int
     length: int
-    def __init__(self, plan: _Optional[str] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., dense_loss_nats: _Optional[float] = ..., loss_nats: _Optional[float] = ..., within_budget: _Optional[bool] = ..., predicted_attention_ratio: _Optional[float] = ..., predicted_prefill_ratio: _Optional[float] = ..., curve: _Optional[_Iterable[_Union[PlanPoint, _Mapping]]] = ..., sequences: _Optional[int] = ..., sequence_tokens: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+    increase_nats: Interval
+    def __init__(self, plan: _Optional[str] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., dense_loss_nats: _Optional[float] = ..., loss_nats: _Optional[float] = ..., within_budget: _Optional[bool] = ..., predicted_attention_ratio: _Optional[float] = ..., predicted_prefill_ratio: _Optional[float] = ..., curve: _Optional[_Iterable[_Union[PlanPoint, _Mapping]]] = ..., sequences: _Optional[int] = ..., sequence_tokens: _Optional[int] = ..., length: _Optional[int] = ..., increase_nats: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
 
 class PlanPoint(_message.Message):
-    __slots__ = ("target_density", "density", "loss_nats")
+    __slots__ = ("target_density", "density", "loss_nats", "increase_nats", "layer_densities")
     TARGET_DENSITY_FIELD_NUMBER: _ClassVar[int]
     DENSITY_FIELD_NUMBER: _ClassVar[int]
     LOSS_NATS_FIELD_NUMBER: _ClassVar[int]
+    INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
+    LAYER_DENSITIES_FIELD_NUMBER: _ClassVar[int]
     target_density: float
     density: float
     loss_nats: float
-    def __init__(self, target_density: _Optional[float] = ..., density: _Optional[float] = ..., loss_nats: _Optional[float] = ...) -> None: ...
+    increase_nats: Interval
+    layer_densities: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, target_density: _Optional[float] = ..., density: _Optional[float] = ..., loss_nats: _Optional[float] = ..., increase_nats: _Optional[_Union[Interval, _Mapping]] = ..., layer_densities: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class CompareSelectionRequest(_message.Message):
     __slots__ = ("request_id", "model", "text", "selections", "sparse")
@@ -455,20 +472,28 @@ class CompareSelectionResult(_message.Message):
     def __init__(self, comparison: _Optional[str] = ..., methods: _Optional[_Iterable[_Union[SelectionLoss, _Mapping]]] = ..., sequences: _Optional[int] = ..., sequence_tokens: _Optional[int] = ...) -> None: ...
 
 class SelectionLoss(_message.Message):
-    __slots__ = ("selection", "loss_nats", "density", "increase_nats", "increase_low_nats", "increase_high_nats")
+    __slots__ = ("selection", "loss_nats", "density", "increase_nats", "gain_kept")
     SELECTION_FIELD_NUMBER: _ClassVar[int]
     LOSS_NATS_FIELD_NUMBER: _ClassVar[int]
     DENSITY_FIELD_NUMBER: _ClassVar[int]
     INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
-    INCREASE_LOW_NATS_FIELD_NUMBER: _ClassVar[int]
-    INCREASE_HIGH_NATS_FIELD_NUMBER: _ClassVar[int]
+    GAIN_KEPT_FIELD_NUMBER: _ClassVar[int]
     selection: Selection
     loss_nats: float
     density: float
-    increase_nats: float
-    increase_low_nats: float
-    increase_high_nats: float
-    def __init__(self, selection: _Optional[_Union[Selection, str]] = ..., loss_nats: _Optional[float] = ..., density: _Optional[float] = ..., increase_nats: _Optional[float] = ..., increase_low_nats: _Optional[float] = ..., increase_high_nats: _Optional[float] = ...) -> None: ...
+    increase_nats: Interval
+    gain_kept: Interval
+    def __init__(self, selection: _Optional[_Union[Selection, str]] = ..., loss_nats: _Optional[float] = ..., density: _Optional[float] = ..., increase_nats: _Optional[_Union[Interval, _Mapping]] = ..., gain_kept: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("mean", "low", "high")
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    mean: float
+    low: float
+    high: float
+    def __init__(self, mean: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ProfileEarlyExitRequest(_message.Message):
     __slots__ = ("request_id", "model", "text")
@@ -487,20 +512,52 @@ class ProfileEarlyExitResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ProfileEarlyExitResult(_message.Message):
-    __slots__ = ("profile", "layers", "oracle_saving", "suitability", "head_cost_layers", "tokens")
+    __slots__ = ("profile", "layers", "oracle_saving", "suitability", "head_cost_layers", "tokens", "prompts", "classes", "rules", "oracle_net_saving")
     PROFILE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     ORACLE_SAVING_FIELD_NUMBER: _ClassVar[int]
     SUITABILITY_FIELD_NUMBER: _ClassVar[int]
     HEAD_COST_LAYERS_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    ORACLE_NET_SAVING_FIELD_NUMBER: _ClassVar[int]
     profile: str
     layers: _containers.RepeatedCompositeFieldContainer[ExitLayer]
     oracle_saving: float
     suitability: Suitability
     head_cost_layers: float
     tokens: int
-    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[ExitLayer, _Mapping]]] = ..., oracle_saving: _Optional[float] = ..., suitability: _Optional[_Union[Suitability, _Mapping]] = ..., head_cost_layers: _Optional[float] = ..., tokens: _Optional[int] = ...) -> None: ...
+    prompts: int
+    classes: _containers.RepeatedCompositeFieldContainer[TokenClass]
+    rules: _containers.RepeatedCompositeFieldContainer[RuleCurve]
+    oracle_net_saving: float
+    def __init__(self, profile: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[ExitLayer, _Mapping]]] = ..., oracle_saving: _Optional[float] = ..., suitability: _Optional[_Union[Suitability, _Mapping]] = ..., head_cost_layers: _Optional[float] = ..., tokens: _Optional[int] = ..., prompts: _Optional[int] = ..., classes: _Optional[_Iterable[_Union[TokenClass, _Mapping]]] = ..., rules: _Optional[_Iterable[_Union[RuleCurve, _Mapping]]] = ..., oracle_net_saving: _Optional[float] = ...) -> None: ...
+
+class TokenClass(_message.Message):
+    __slots__ = ("name", "tokens", "agreement")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tokens: int
+    agreement: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., tokens: _Optional[int] = ..., agreement: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class RuleCurve(_message.Message):
+    __slots__ = ("rule", "thresholds", "agreement", "gross_saving", "net_saving")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLDS_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    GROSS_SAVING_FIELD_NUMBER: _ClassVar[int]
+    NET_SAVING_FIELD_NUMBER: _ClassVar[int]
+    rule: ExitRule
+    thresholds: _containers.RepeatedScalarFieldContainer[float]
+    agreement: _containers.RepeatedScalarFieldContainer[float]
+    gross_saving: _containers.RepeatedScalarFieldContainer[float]
+    net_saving: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, rule: _Optional[_Union[ExitRule, str]] = ..., thresholds: _Optional[_Iterable[float]] = ..., agreement: _Optional[_Iterable[float]] = ..., gross_saving: _Optional[_Iterable[float]] = ..., net_saving: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ExitLayer(_message.Message):
     __slots__ = ("layer", "agreement", "saturated", "next_cosine", "final_cosine", "divergence_nats")
@@ -519,23 +576,27 @@ class ExitLayer(_message.Message):
     def __init__(self, layer: _Optional[int] = ..., agreement: _Optional[float] = ..., saturated: _Optional[float] = ..., next_cosine: _Optional[float] = ..., final_cosine: _Optional[float] = ..., divergence_nats: _Optional[float] = ...) -> None: ...
 
 class Suitability(_message.Message):
-    __slots__ = ("rule", "threshold", "gross_saving", "net_saving", "disagreement", "disagreement_bound")
+    __slots__ = ("rule", "threshold", "gross_saving", "net_saving", "disagreement", "disagreement_bound", "tokens", "p_by_prompt")
     RULE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     GROSS_SAVING_FIELD_NUMBER: _ClassVar[int]
     NET_SAVING_FIELD_NUMBER: _ClassVar[int]
     DISAGREEMENT_FIELD_NUMBER: _ClassVar[int]
     DISAGREEMENT_BOUND_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    P_BY_PROMPT_FIELD_NUMBER: _ClassVar[int]
     rule: ExitRule
     threshold: float
     gross_saving: float
     net_saving: float
     disagreement: float
     disagreement_bound: float
-    def __init__(self, rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., disagreement: _Optional[float] = ..., disagreement_bound: _Optional[float] = ...) -> None: ...
+    tokens: int
+    p_by_prompt: float
+    def __init__(self, rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., disagreement: _Optional[float] = ..., disagreement_bound: _Optional[float] = ..., tokens: _Optional[int] = ..., p_by_prompt: _Optional[float] = ...) -> None: ...
 
 class CalibrateEarlyExitRequest(_message.Message):
-    __slots__ = ("request_id", "model", "text", "epsilon", "delta", "exit_layers", "rule")
+    __slots__ = ("request_id", "model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -543,6 +604,7 @@ class CalibrateEarlyExitRequest(_message.Message):
     DELTA_FIELD_NUMBER: _ClassVar[int]
     EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    SKIP_TOKENS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     text: TextSelection
@@ -550,7 +612,8 @@ class CalibrateEarlyExitRequest(_message.Message):
     delta: float
     exit_layers: _containers.RepeatedScalarFieldContainer[int]
     rule: ExitRule
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., text: _Optional[_Union[TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[ExitRule, str]] = ...) -> None: ...
+    skip_tokens: int
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., text: _Optional[_Union[TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., skip_tokens: _Optional[int] = ...) -> None: ...
 
 class CalibrateEarlyExitResponse(_message.Message):
     __slots__ = ("operation",)
@@ -559,32 +622,32 @@ class CalibrateEarlyExitResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class CalibrateEarlyExitResult(_message.Message):
-    __slots__ = ("calibration", "rule", "threshold", "exit_layers", "epsilon", "delta", "calibration_risk", "risk_bound", "saving", "oracle_saving", "draws", "feasible")
+    __slots__ = ("calibration", "rule", "threshold", "exit_layers", "epsilon", "delta", "risk", "gross_saving", "net_saving", "plug_in_saving", "prompts", "certified")
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
-    CALIBRATION_RISK_FIELD_NUMBER: _ClassVar[int]
-    RISK_BOUND_FIELD_NUMBER: _ClassVar[int]
-    SAVING_FIELD_NUMBER: _ClassVar[int]
-    ORACLE_SAVING_FIELD_NUMBER: _ClassVar[int]
-    DRAWS_FIELD_NUMBER: _ClassVar[int]
-    FEASIBLE_FIELD_NUMBER: _ClassVar[int]
+    RISK_FIELD_NUMBER: _ClassVar[int]
+    GROSS_SAVING_FIELD_NUMBER: _ClassVar[int]
+    NET_SAVING_FIELD_NUMBER: _ClassVar[int]
+    PLUG_IN_SAVING_FIELD_NUMBER: _ClassVar[int]
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFIED_FIELD_NUMBER: _ClassVar[int]
     calibration: str
     rule: ExitRule
     threshold: float
     exit_layers: _containers.RepeatedScalarFieldContainer[int]
     epsilon: float
     delta: float
-    calibration_risk: float
-    risk_bound: float
-    saving: float
-    oracle_saving: float
-    draws: int
-    feasible: bool
-    def __init__(self, calibration: _Optional[str] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., calibration_risk: _Optional[float] = ..., risk_bound: _Optional[float] = ..., saving: _Optional[float] = ..., oracle_saving: _Optional[float] = ..., draws: _Optional[int] = ..., feasible: _Optional[bool] = ...) -> None: ...
+    risk: float
+    gross_saving: float
+    net_saving: float
+    plug_in_saving: float
+    prompts: int
+    certified: bool
+    def __init__(self, calibration: _Optional[str] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., risk: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., plug_in_saving: _Optional[float] = ..., prompts: _Optional[int] = ..., certified: _Optional[bool] = ...) -> None: ...
 
 class BenchmarkAttentionRequest(_message.Message):
     __slots__ = ("request_id", "phase", "device", "length", "batch", "query_heads", "kv_heads", "head_dim", "dtype", "rounds", "sparse")
@@ -701,18 +764,20 @@ class InspectSelectionResult(_message.Message):
     def __init__(self, selection: _Optional[str] = ..., layers: _Optional[_Iterable[_Union[LayerSelection, _Mapping]]] = ..., density: _Optional[float] = ..., tokens: _Optional[int] = ..., block_size: _Optional[int] = ...) -> None: ...
 
 class LayerSelection(_message.Message):
-    __slots__ = ("layer", "density", "fallback", "mass_recall", "query_blocks")
+    __slots__ = ("layer", "density", "fallback", "mass", "oracle_mass", "query_blocks")
     LAYER_FIELD_NUMBER: _ClassVar[int]
     DENSITY_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_FIELD_NUMBER: _ClassVar[int]
-    MASS_RECALL_FIELD_NUMBER: _ClassVar[int]
+    MASS_FIELD_NUMBER: _ClassVar[int]
+    ORACLE_MASS_FIELD_NUMBER: _ClassVar[int]
     QUERY_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     layer: int
     density: float
     fallback: str
-    mass_recall: float
+    mass: float
+    oracle_mass: float
     query_blocks: _containers.RepeatedCompositeFieldContainer[QueryBlock]
-    def __init__(self, layer: _Optional[int] = ..., density: _Optional[float] = ..., fallback: _Optional[str] = ..., mass_recall: _Optional[float] = ..., query_blocks: _Optional[_Iterable[_Union[QueryBlock, _Mapping]]] = ...) -> None: ...
+    def __init__(self, layer: _Optional[int] = ..., density: _Optional[float] = ..., fallback: _Optional[str] = ..., mass: _Optional[float] = ..., oracle_mass: _Optional[float] = ..., query_blocks: _Optional[_Iterable[_Union[QueryBlock, _Mapping]]] = ...) -> None: ...
 
 class QueryBlock(_message.Message):
     __slots__ = ("key_blocks",)

@@ -51,53 +51,31 @@ class Resolved(_message.Message):
     context_tokens: int
     def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., layers: _Optional[int] = ..., context_tokens: _Optional[int] = ...) -> None: ...
 
-class LossStep(_message.Message):
-    __slots__ = ("model", "text", "sparse", "first_sequence", "last_sequence")
+class PlanStep(_message.Message):
+    __slots__ = ("model", "text", "max_loss_increase_nats", "sparse", "length")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
-    SPARSE_FIELD_NUMBER: _ClassVar[int]
-    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    model: str
-    text: _inference_optimizer_pb2.TextSelection
-    sparse: _inference_optimizer_pb2.SparseConfig
-    first_sequence: int
-    last_sequence: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., first_sequence: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
-
-class Losses(_message.Message):
-    __slots__ = ("nats", "layers")
-    NATS_FIELD_NUMBER: _ClassVar[int]
-    LAYERS_FIELD_NUMBER: _ClassVar[int]
-    nats: _containers.RepeatedScalarFieldContainer[float]
-    layers: _containers.RepeatedCompositeFieldContainer[_inference_optimizer_pb2.LayerDensity]
-    def __init__(self, nats: _Optional[_Iterable[float]] = ..., layers: _Optional[_Iterable[_Union[_inference_optimizer_pb2.LayerDensity, _Mapping]]] = ...) -> None: ...
-
-class WritePlanStep(_message.Message):
-    __slots__ = ("model", "text", "result", "max_loss_increase_nats")
-    MODEL_FIELD_NUMBER: _ClassVar[int]
-    TEXT_FIELD_NUMBER: _ClassVar[int]
-    RESULT_FIELD_NUMBER: _ClassVar[int]
     MAX_LOSS_INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
-    result: _inference_optimizer_pb2.PlanSparsityResult
     max_loss_increase_nats: float
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., result: _Optional[_Union[_inference_optimizer_pb2.PlanSparsityResult, _Mapping]] = ..., max_loss_increase_nats: _Optional[float] = ...) -> None: ...
+    sparse: _inference_optimizer_pb2.SparseConfig
+    length: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., max_loss_increase_nats: _Optional[float] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., length: _Optional[int] = ...) -> None: ...
 
-class WriteComparisonStep(_message.Message):
-    __slots__ = ("model", "text", "selections", "losses", "sparse")
+class CompareStep(_message.Message):
+    __slots__ = ("model", "text", "selections", "sparse")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SELECTIONS_FIELD_NUMBER: _ClassVar[int]
-    LOSSES_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     selections: _containers.RepeatedScalarFieldContainer[_inference_optimizer_pb2.Selection]
-    losses: _containers.RepeatedCompositeFieldContainer[Losses]
     sparse: _inference_optimizer_pb2.SparseConfig
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., losses: _Optional[_Iterable[_Union[Losses, _Mapping]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
 
 class ProfileStep(_message.Message):
     __slots__ = ("model", "text")
@@ -108,20 +86,22 @@ class ProfileStep(_message.Message):
     def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
 
 class CalibrateStep(_message.Message):
-    __slots__ = ("model", "text", "epsilon", "delta", "exit_layers", "rule")
+    __slots__ = ("model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    SKIP_TOKENS_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     epsilon: float
     delta: float
     exit_layers: _containers.RepeatedScalarFieldContainer[int]
     rule: _inference_optimizer_pb2.ExitRule
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[_inference_optimizer_pb2.ExitRule, str]] = ...) -> None: ...
+    skip_tokens: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[_inference_optimizer_pb2.ExitRule, str]] = ..., skip_tokens: _Optional[int] = ...) -> None: ...
 
 class InspectStep(_message.Message):
     __slots__ = ("model", "text", "sparse")

@@ -1,0 +1,325 @@
+"""Times sparse attention beside every dense path there is, interleaved, in a process of its own.
+
+`python -m assay_inference_optimizer.core.attention_benchmark JSON` prints one JSON document. A process of its own,
+because timing takes one thread, and because native code can be stopped only with its process.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from assay.cancel import CancelToken
+from assay.errors import FailedPrecondition, Internal, InvalidInput
+
+if TYPE_CHECKING:
+    import torch
+
+    from assay_inference_optimizer.core.sparse.config import SparseConfig
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """phase: "prefill" or "decode". length: tokens T. dtype: "float32", "bfloat16" or "float16"."""
+
+    phase: str = "prefill"
+    device: str = "cpu"
+    length: int = 8192
+    batch: int = 1
+    query_heads: int = 8
+    kv_heads: int = 2
+    head_dim: int = 64
+    dtype: str = "float32"
+    rounds: int = 3
+
+    def check(self) -> None:
+        if self.query_heads % self.kv_heads:
+            raise InvalidInput(
+                "kv_heads", f"are {self.kv_heads}; query_heads, {self.query_heads}, must be a multiple of them"
+            )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Milliseconds are medians over rounds. ratio: of the fastest dense path's time over sparse_ms, round by round.
+
+    sparse_ms: choosing the blocks, and attending to them. density: attended over causal pairs, counted from the
+    indices. baseline: the fastest dense path; paths_ms: every one. dense_tflops: of the baseline, causal pairs alone.
+    """
+
+    dense_ms: float
+    sparse_ms: float
+    selection_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    density: float
+    baseline: str
+    dtype: str
+    device: str
+    dense_tflops: float
+    paths_ms: Mapping[str, float]
+    versions: Mapping[str, str]
+
+
+def run_benchmark(settings: BenchmarkSettings, sparse: SparseConfig, *, cancel: CancelToken) -> Benchmark:
+    """In a child process with one thread. InvalidInput, FailedPrecondition (no such device), Cancelled."""
+    from assay_inference_optimizer.core.sparse.config import Method
+
+    settings.check()
+    if sparse.method not in (Method.SKETCH_WALK, Method.ONE_HOP):
+        raise InvalidInput(
+            "sparse.selection", f"is {sparse.method.value}; only sketch_walk and one_hop are made to be fast"
+        )
+    ask = json.dumps({"settings": asdict(settings), "sparse": asdict(sparse)})
+    child = subprocess.Popen(
+        [sys.executable, "-m", __name__, ask],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while child.poll() is None:
+            cancel.wait(_POLL_S)
+            cancel.check()
+        printed, complaints = child.communicate()
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    if child.returncode == 3:
+        raise FailedPrecondition(complaints.strip().splitlines()[-1], reason="NO_SUCH_DEVICE")
+    if child.returncode:
+        raise Internal(f"the benchmark's process ended with code {child.returncode}; try a shorter length")
+    return Benchmark(**json.loads(printed.strip().splitlines()[-1]))
+
+
+def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
+    """In this process. Every path is checked against the others before it is timed: wrong code has no speed."""
+    import torch
+
+    from assay_inference_optimizer.core.sparse.sketch_walk import SketchWalk
+    from assay_inference_optimizer.core.sparse.step import Step
+    from assay_kernels import block_sparse_decode, block_sparse_prefill, density, select_blocks
+    from assay_kernels.selection import select_all
+
+    torch.manual_seed(sparse.seed)
+    decoding = settings.phase == "decode"
+    kind = getattr(torch, settings.dtype)
+    shape = (settings.batch, settings.query_heads, settings.length, settings.head_dim)
+    kv_shape = (settings.batch, settings.kv_heads, settings.length, settings.head_dim)
+    query = torch.randn(shape).to(settings.device, kind)
+    key, value = (torch.randn(kv_shape).to(settings.device, kind) for _ in range(2))
+    scaling = settings.head_dim**-0.5
+    size = sparse.block_size
+
+    def select(scores: Any) -> Any:
+        return select_blocks(
+            scores.walked,
+            scores.rows,
+            density=sparse.target_density,
+            sink_blocks=-(-sparse.sink_tokens // size),
+            window_blocks=-(-sparse.window_tokens // size),
+        )
+
+    attend = block_sparse_decode if decoding else block_sparse_prefill
+    asked = query[:, :, -1:] if decoding else query
+    walker = SketchWalk(sparse, rollback_tokens=0)
+    if decoding:  # a prompt was read, all but the last token
+        walker.score(Step(query[:, :, :-1], key[:, :, :-1], None, scaling, decoding=False), None)
+
+    def fresh() -> SketchWalk:
+        return copy.deepcopy(walker) if decoding else SketchWalk(sparse, rollback_tokens=0)
+
+    def choose(state: SketchWalk) -> Any:
+        return select(state.score(Step(asked, key, None, scaling, decoding=decoding), None))
+
+    def attend_to(selection: Any) -> torch.Tensor:
+        return attend(asked, key, value, selection, scaling=scaling, check=False)[0]
+
+    selection = choose(fresh())
+    every = select_all(selection.rows)
+    dense: dict[str, Callable[[], torch.Tensor]] = {
+        **_sdpa(asked, key, value, scaling, decoding),
+        "bmm": lambda: _bmm(asked, key, value, scaling),
+        "block kernel at density 1": lambda: attend_to(every),
+    }
+    if not decoding and _scores_bytes(settings) > 4 * 2**30:
+        del dense["bmm"]  # its scores would not fit
+    _check_equal({name: path() for name, path in dense.items()}, kind)
+
+    times: dict[str, list[float]] = {name: [] for name in (*dense, "selection", "sparse")}
+    for _ in range(settings.rounds):
+        for name, path in dense.items():
+            times[name].append(_ms(path, settings.device))
+        picked: list[Any] = []
+        selecting = _ms(partial(_keep, picked, partial(choose, fresh())), settings.device)
+        attending = _ms(partial(attend_to, picked[0]), settings.device)
+        times["selection"].append(selecting)
+        times["sparse"].append(selecting + attending)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    paths = {name: medians[name] for name in dense}
+    baseline = min(paths, key=lambda name: paths[name])
+    ratios = sorted(theirs / ours for theirs, ours in zip(times[baseline], times["sparse"], strict=True))
+    pairs = settings.length if decoding else settings.length * (settings.length + 1) / 2
+    operations = 4 * settings.batch * settings.query_heads * settings.head_dim * pairs
+    return Benchmark(
+        dense_ms=medians[baseline],
+        sparse_ms=medians["sparse"],
+        selection_ms=medians["selection"],
+        ratio=statistics.median(ratios),
+        ratio_low=ratios[0],
+        ratio_high=ratios[-1],
+        density=density(selection, asked.shape[2], settings.length),
+        baseline=baseline,
+        dtype=settings.dtype,
+        device=torch.cuda.get_device_name() if settings.device == "cuda" else "cpu, 1 thread",
+        dense_tflops=operations / (medians[baseline] * 1e9),
+        paths_ms=paths,
+        versions={name: metadata.version(name) for name in ("assay-kernels", "torch")},
+    )
+
+
+def _sdpa(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, decoding: bool
+) -> dict[str, Callable[[], torch.Tensor]]:
+    """torch's own attention: with grouped heads, with keys repeated, and, for one query, the group packed into rows."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.nn.functional import scaled_dot_product_attention
+
+    group = query.shape[1] // key.shape[1]
+
+    def grouped() -> torch.Tensor:
+        return scaled_dot_product_attention(
+            query, key, value, is_causal=not decoding, scale=scaling, enable_gqa=group > 1
+        )
+
+    def packed() -> torch.Tensor:
+        rows = query.unflatten(1, (key.shape[1], group)).squeeze(3)
+        return scaled_dot_product_attention(rows, key, value, scale=scaling).flatten(1, 2)[:, :, None]
+
+    if query.is_cuda:
+
+        def on(backend: SDPBackend, path: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+            def run() -> torch.Tensor:
+                with sdpa_kernel(backend):
+                    return path()
+
+            return run
+
+        found = {}
+        for name in ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION"):
+            path = on(getattr(SDPBackend, name), packed if decoding else grouped)
+            try:
+                path()
+            except RuntimeError:
+                continue
+            found[f"sdpa {name.lower()}"] = path
+        return found
+    if decoding:
+        return {"sdpa packed": packed, "sdpa": grouped}
+    repeated_key, repeated_value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
+    return {
+        "sdpa": grouped,
+        "sdpa, keys repeated beforehand": lambda: scaled_dot_product_attention(
+            query, repeated_key, repeated_value, is_causal=not decoding, scale=scaling
+        ),
+    }
+
+
+def _bmm(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
+    """softmax(q k^T) v with the group packed into rows, in row blocks that read no key behind them."""
+    import torch
+
+    heads, group = key.shape[1], query.shape[1] // key.shape[1]
+    queries, tokens = query.shape[2], key.shape[2]
+    output = torch.empty_like(query)
+    packed, written = query.unflatten(1, (heads, group)), output.unflatten(1, (heads, group))
+    for low in range(0, queries, 512):
+        high = min(low + 512, queries)
+        seen = tokens - queries + high
+        rows = packed[:, :, :, low:high].flatten(2, 3)
+        scores = (rows @ key[:, :, :seen].transpose(2, 3)).mul_(scaling).unflatten(2, (group, high - low))
+        if high - low > 1:
+            own = scores[..., seen - (high - low) :]
+            later = torch.ones(high - low, high - low, dtype=torch.bool, device=query.device).triu(1)
+            own.masked_fill_(later, -math.inf)
+        weights = torch.softmax(scores, dim=-1).flatten(2, 3)
+        written[:, :, :, low:high] = (weights @ value[:, :, :seen]).unflatten(2, (group, high - low))
+    return output
+
+
+def _scores_bytes(settings: BenchmarkSettings) -> int:
+    """Of one row block of `_bmm`."""
+    return settings.batch * settings.query_heads * 512 * settings.length * 4
+
+
+def _check_equal(outputs: Mapping[str, torch.Tensor], kind: torch.dtype) -> None:
+    import torch
+
+    tolerance = 1e-4 if kind is torch.float32 else 3e-2
+    first, *others = outputs.values()
+    for name, other in zip(list(outputs)[1:], others, strict=True):
+        difference = float((first.float() - other.float()).abs().max())
+        if not difference <= tolerance:
+            raise RuntimeError(f"{name} differs by {difference} from {next(iter(outputs))}")
+
+
+def _keep(into: list[Any], make: Callable[[], Any]) -> None:
+    into.append(make())
+
+
+def _ms(path: Callable[[], object], device: str) -> float:
+    import torch
+
+    if device == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        path()
+        end.record()
+        end.synchronize()
+        return float(begin.elapsed_time(end))
+    started = time.perf_counter()
+    path()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def main() -> None:
+    ask = json.loads(sys.argv[1])
+    settings = BenchmarkSettings(**ask["settings"])
+    import torch
+
+    from assay_inference_optimizer.core.sparse.config import DensityScope, Method, SparseConfig, Variant
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        sys.stderr.write("device: there is no CUDA device on this machine; use cpu\n")
+        sys.exit(3)
+    torch.set_num_threads(1)
+    given = ask["sparse"]
+    given |= {
+        "variant": Variant(given["variant"]),
+        "method": Method(given["method"]),
+        "density_scope": DensityScope(given["density_scope"]),
+        "layer_densities": tuple(given["layer_densities"]),
+    }
+    with torch.inference_mode():
+        result = measure(settings, replace(SparseConfig(), **given))
+    sys.stdout.write(json.dumps(asdict(result)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

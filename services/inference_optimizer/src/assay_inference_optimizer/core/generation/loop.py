@@ -1,0 +1,236 @@
+"""The batching loop: requests of one model join and leave between steps, and decode in one forward pass.
+
+Each turn reads one piece of one prompt, so that a long prompt does not hold up answers, and then adds a token to every
+request that is past its prompt. Requests whose caches can be put side by side share the pass; those with recurrent
+state or early exit take one each. What a request answers depends on nothing but itself: its cache
+and its random numbers are its own, and sharing a pass changes logits by float rounding alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Hashable, Sequence
+from typing import ParamSpec
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from assay.errors import AssayError, Internal
+from assay.models.language_model import FinishReason
+from assay_inference_optimizer.core.generation.cache_facts import (
+    densities,
+    fallbacks,
+    mean_density,
+    reading,
+    sparse_settings,
+)
+from assay_inference_optimizer.core.generation.forward import read_tokens, step_together
+from assay_inference_optimizer.core.generation.joint_cache import can_join
+from assay_inference_optimizer.core.generation.request import Alternative, Context, Drafted, Ended, NewToken, Request
+from assay_inference_optimizer.core.generation.sampling import choose
+
+PREFILL_TOKENS = 512  # of a prompt in one turn
+MAX_ROWS = 64
+
+P = ParamSpec("P")
+
+log = logging.getLogger(__name__)
+
+
+class BatchingLoop:
+    """Answers requests of `model` from one thread, which is there only while there is something to do.
+
+    ends: tokens that end an answer.
+    """
+
+    def __init__(self, model: PreTrainedModel, ends: frozenset[int]) -> None:
+        self._model = model
+        self._ends = ends
+        self._layers = int(model.config.get_text_config(decoder=True).num_hidden_layers)
+        self._joins = can_join(model.config)
+        self._lock = threading.Lock()
+        self._waiting: list[Request] = []
+        self._running = False
+
+    def submit(self, request: Request) -> None:
+        """Takes a request in; its events come as they happen."""
+        with self._lock:
+            self._waiting.append(request)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="assay-generate", daemon=True).start()
+
+    def _run(self) -> None:
+        rows: list[Request] = []
+        while True:
+            with self._lock:
+                room = MAX_ROWS - len(rows)
+                rows += self._waiting[:room]
+                del self._waiting[:room]
+                if not rows:
+                    self._running = False
+                    return
+            with torch.inference_mode():
+                self._turn(rows)
+            rows = [row for row in rows if not row.ended]
+
+    def _turn(self, rows: Sequence[Request]) -> None:
+        """One step of everything."""
+        for row in rows:
+            _guarded([row], row.check)
+        drafting = [row for row in rows if row.drafts is not None]
+        for row in _live(drafting):
+            _guarded([row], self._draft, row)
+        plain = [row for row in rows if row.drafts is None]
+        for row in [row for row in _live(plain) if row.reading][:1]:
+            _guarded([row], self._read, row)
+        groups: dict[Hashable, list[Request]] = {}
+        for row in _live(plain):
+            if row.context.pending and not row.reading:
+                groups.setdefault(self._company(row), []).append(row)
+        for group in groups.values():
+            if len(group) > 1:
+                _guarded(group, self._step, group)
+            else:
+                _guarded(group, self._step_alone, group[0])
+        for row in _live(plain):
+            if row.context.logits is not None:
+                _guarded([row], self._answer, row)
+
+    def _company(self, row: Request) -> Hashable:
+        """Requests for which this is equal share a pass."""
+        return sparse_settings(row.context.cache) if self._joins else id(row)
+
+    def _read(self, row: Request) -> None:
+        """The next piece of a prompt. Pieces end at multiples of PREFILL_TOKENS, and so with blocks."""
+        context = row.context
+        piece = context.pending[: PREFILL_TOKENS - context.read % PREFILL_TOKENS]
+        with reading(context.cache):
+            logits = read_tokens(self._model, context.cache, piece, context.read)
+        context.took(len(piece))
+        if not context.pending:
+            context.logits = _finite(logits)
+
+    def _step_alone(self, row: Request) -> None:
+        context = row.context
+        logits = read_tokens(self._model, context.cache, context.pending[:1], context.read)
+        context.took(1)
+        context.logits = _finite(logits)
+
+    def _step(self, rows: Sequence[Request]) -> None:
+        contexts = [row.context for row in rows]
+        logits = step_together(self._model, [c.cache for c in contexts], [c.pending[0] for c in contexts])
+        for row, context, own in zip(rows, contexts, logits, strict=True):
+            context.took(1)
+            # One row's overflow is not its neighbours' failure.
+            _guarded([row], _take_logits, context, own)
+
+    def _answer(self, row: Request) -> None:
+        """The next token of a request whose logits are there, or its end."""
+        context, sampling = row.context, row.sampling
+        assert context.logits is not None
+        if sampling is None:
+            self._end(row, None)
+            return
+        logits, context.logits = context.logits, None
+        nats = torch.log_softmax(logits, dim=-1)
+        token = choose(logits, sampling, row.random)
+        context.pending = [token]
+        best = nats.topk(min(sampling.alternatives, len(nats)))
+        alternatives = tuple(map(Alternative, best.indices.tolist(), best.values.tolist()))
+        density = mean_density(context.cache)
+        self._tell(row, token, nats[token].item(), self._layers, density=density, alternatives=alternatives)
+
+    def _draft(self, row: Request) -> None:
+        """The next tokens of a request that leaves the model early."""
+        assert row.drafts is not None
+        found: Drafted | None = next(row.drafts, None)
+        if found is None:
+            if not row.ended:
+                self._end(row, FinishReason.LENGTH)
+            return
+        row.drafted += found.drafted
+        row.accepted += found.accepted
+        for token, nats, layers in zip(found.tokens, found.log_probabilities, found.layers, strict=True):
+            if not row.ended:
+                self._tell(row, token, nats, layers)
+
+    def _tell(
+        self,
+        row: Request,
+        token: int,
+        nats: float,
+        layers: int,
+        *,
+        density: float = 1.0,
+        alternatives: tuple[Alternative, ...] = (),
+    ) -> None:
+        assert row.sampling is not None
+        row.generated.append(token)
+        ends = token in self._ends and not row.sampling.ignore_end
+        text = "" if ends else row.text.add(token)
+        row.tell(NewToken(token, nats, text, layers, density, alternatives))
+        if ends:
+            self._end(row, FinishReason.END)
+        elif row.text.stopped:
+            self._end(row, FinishReason.STOP)
+        elif len(row.generated) == row.sampling.max_new_tokens:
+            self._end(row, FinishReason.LENGTH)
+
+    def _end(self, row: Request, reason: FinishReason | None) -> None:
+        rest = row.text.finish()
+        if row.text.stopped:
+            reason = FinishReason.STOP
+        cache = row.context.cache
+        row.end(
+            Ended(
+                reason,
+                rest,
+                row.prompt_tokens,
+                len(row.generated),
+                densities(cache),
+                fallbacks(cache),
+                row.drafted,
+                row.accepted,
+            )
+        )
+
+
+def _live(rows: Sequence[Request]) -> Sequence[Request]:
+    return [row for row in rows if not row.ended]
+
+
+def _guarded(rows: Sequence[Request], work: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
+    """Does `work` on behalf of `rows`; where it fails they end with the error, and the loop goes on."""
+    try:
+        work(*arguments, **named)
+    except AssayError as error:
+        for row in rows:
+            row.end(error)
+    except Exception:
+        error_id = uuid.uuid4().hex[:12]
+        log.exception("generation failed, error id %s", error_id)
+        failed = Internal(
+            f"an unexpected error happened; quote error id {error_id} when you report it",
+            reason="UNEXPECTED",
+            metadata={"error_id": error_id},
+        )
+        for row in rows:
+            row.end(failed)
+
+
+def _take_logits(context: Context, logits: Tensor) -> None:
+    context.logits = _finite(logits)
+
+
+def _finite(logits: Tensor) -> Tensor:
+    if not torch.isfinite(logits).all():
+        raise Internal(
+            "the model computed logits that are no numbers; its weights or its number format overflow, so try it in "
+            "float32, or with dense attention",
+            reason="NON_FINITE",
+        )
+    return logits

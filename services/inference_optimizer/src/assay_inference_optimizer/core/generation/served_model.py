@@ -1,0 +1,148 @@
+"""A checkpoint in memory, ready to answer many requests at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from assay.errors import FailedPrecondition, InvalidInput, OutOfRange, Unimplemented
+from assay.models.checkpoint import load_model, load_tokenizer
+from assay_inference_optimizer.core.generation.loop import BatchingLoop
+from assay_inference_optimizer.core.sparse.attach import attach
+from assay_inference_optimizer.core.sparse.cache import SparseCache
+from assay_inference_optimizer.core.sparse.config import SparseConfig
+
+
+class ServedModel:
+    """A causal checkpoint: float32 on a CPU, its stored type on a GPU.
+
+    weight_bytes: of its tensors. cache_bytes_per_token: of keys and values of one request, measured; cache_bytes: of
+    what a request takes whatever its length. Raises what `load_model` raises; Unimplemented for an encoder-decoder.
+    """
+
+    def __init__(self, directory: Path, digest: str) -> None:
+        on_gpu = torch.cuda.is_available()
+        self.digest = digest
+        self.model: PreTrainedModel = load_model(
+            directory, dtype=None if on_gpu else torch.float32, device="cuda" if on_gpu else "cpu"
+        )
+        if self.model.config.is_encoder_decoder:
+            raise Unimplemented("model: is an encoder-decoder; use a causal language model")
+        attach(self.model)
+        self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(directory)
+        self.begin: int | None = self.tokenizer.bos_token_id
+        self.ends = _end_ids(self.model, self.tokenizer)
+        text_config = self.model.config.get_text_config(decoder=True)
+        self.layers = int(text_config.num_hidden_layers)
+        self.vocabulary = int(text_config.vocab_size)
+        self.context_tokens: int | None = getattr(text_config, "max_position_embeddings", None)
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        self.weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        self.cache_bytes, self.cache_bytes_per_token = self._measure_cache()
+        self.loop = BatchingLoop(self.model, self.ends)
+
+    def new_cache(self, sparse: SparseConfig | None) -> Cache:
+        """InvalidInput where the settings do not fit the model."""
+        if sparse is None:
+            return DynamicCache(config=self.model.config)
+        try:
+            sparse.check(self.model.config)
+        except InvalidInput as error:
+            field = error.violations[0].field
+            name = field if field == "model" else f"sparse.{field}"
+            raise InvalidInput(name, error.violations[0].description) from None
+        return SparseCache(self.model.config, sparse)
+
+    def bytes_of(self, tokens: int) -> int:
+        """Of keys and values of a request of that many tokens."""
+        return self.cache_bytes + tokens * self.cache_bytes_per_token
+
+    def encode(self, text: str) -> list[int]:
+        """A prompt's tokens; the begin mark alone for an empty one, where the model has one."""
+        ids = list(self.tokenizer(text).input_ids)
+        if not ids:
+            if self.begin is None:
+                raise InvalidInput("prompt.text", "is empty, and this model has no begin mark; give some text")
+            ids = [self.begin]
+        return ids
+
+    def encode_more(self, text: str) -> list[int]:
+        """Tokens of a text that goes on from another."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def encode_conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """In the model's own template, with the beginning of the assistant's answer."""
+        if not self.tokenizer.chat_template:
+            raise FailedPrecondition(
+                "model: its tokenizer has no chat template; save one with it, or give the prompt as text",
+                reason="NO_CHAT_TEMPLATE",
+            )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                list(map(dict, messages)), tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template is the checkpoint's own program, and refuses as it likes
+            raise InvalidInput(
+                "prompt.conversation", f"does not fit the model's chat template ({type(error).__name__}: {error})"
+            ) from None
+        return self.encode_more(str(text))
+
+    def check_tokens(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise InvalidInput("prompt", "is empty; give text, tokens or a conversation")
+        for index, token in enumerate(ids):
+            if not 0 <= token < self.vocabulary:
+                raise InvalidInput(
+                    f"prompt.tokens.ids[{index}]", f"is {token}; this model's tokens are 0 to {self.vocabulary - 1}"
+                )
+
+    def check_length(self, prompt: int, new: int) -> None:
+        if self.context_tokens is not None and prompt + new > self.context_tokens:
+            raise OutOfRange(
+                f"prompt: has {prompt} tokens and {new} are to follow; this model reads {self.context_tokens} in all, "
+                "so shorten the prompt or ask for fewer",
+                reason="CONTEXT_LENGTH",
+            )
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def _measure_cache(self) -> tuple[int, int]:
+        """Bytes of a request whatever its length, and of each token; from caches of two lengths."""
+        from assay_inference_optimizer.core.generation.forward import read_tokens
+
+        sizes = []
+        with torch.inference_mode():
+            for tokens in (8, 16):
+                cache = DynamicCache(config=self.model.config)
+                read_tokens(self.model, cache, [0] * tokens, 0)
+                sizes.append(cache_bytes(cache))
+        per_token = (sizes[1] - sizes[0]) // 8
+        return sizes[0] - 8 * per_token, per_token
+
+
+def cache_bytes(cache: Cache) -> int:
+    """Bytes of all tensors that a cache's layers hold."""
+    return sum(_bytes_in(vars(layer)) for layer in cache.layers)
+
+
+def _bytes_in(held: Any) -> int:
+    if isinstance(held, torch.Tensor):
+        return held.numel() * held.element_size()
+    if isinstance(held, Mapping):
+        return sum(map(_bytes_in, held.values()))
+    if isinstance(held, list | tuple):
+        return sum(map(_bytes_in, held))
+    return 0
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    ends: set[int] = set()
+    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
+        if value is not None:
+            ends |= {value} if isinstance(value, int) else set(value)
+    return frozenset(ends)

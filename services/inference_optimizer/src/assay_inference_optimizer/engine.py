@@ -1,0 +1,282 @@
+"""The heavy work: what each step does, over the science in `core`. Brings torch; imported only where it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import torch
+from google.protobuf import json_format
+from safetensors.numpy import save
+from torch import Tensor
+
+from assay.checkup.v1 import checkup_pb2
+from assay.engine.step import StepContext
+from assay.errors import InvalidInput
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+from assay.inference_optimizer.v1 import steps_pb2 as own
+from assay.zoo.corpus import read_split
+from assay_inference_optimizer import answering, kinds, steps
+from assay_inference_optimizer.core.attention_benchmark import BenchmarkSettings, run_benchmark
+from assay_inference_optimizer.core.early_exit.calibrate import Thresholds, calibrate, plug_in, prompt_losses
+from assay_inference_optimizer.core.early_exit.curves import saving
+from assay_inference_optimizer.core.early_exit.exit_profile import ExitProfile
+from assay_inference_optimizer.core.early_exit.profile import profile
+from assay_inference_optimizer.core.early_exit.token_classes import token_classes
+from assay_inference_optimizer.core.generation.served_model import ServedModel
+from assay_inference_optimizer.core.sparse.inspect import inspect as inspect_selection
+from assay_inference_optimizer.core.sparse.plan_sparsity import plan_sparsity
+from assay_inference_optimizer.core.sparse.quality import compare_methods
+from assay_inference_optimizer.core.windows import cut_windows
+from assay_inference_optimizer.report import block_heat_map
+from assay_inference_optimizer.section import write_section
+from assay_inference_optimizer.serving import MODELS, use_model
+from assay_inference_optimizer.translate import (
+    METHODS,
+    RULES,
+    benchmark_to_proto,
+    calibration_to_proto,
+    comparison_to_proto,
+    inspection_to_proto,
+    model_to_proto,
+    plan_to_proto,
+    profile_to_proto,
+    sparse_of,
+)
+
+STEPS_AT_ONCE = 2
+DEFAULT_SEQUENCE_TOKENS = 512
+DEFAULT_LENGTH = 4096
+PROFILE_BATCH = 8
+PACKAGES = ("assay-inference-optimizer", "assay-kernels", "numpy", "torch", "transformers")
+
+# Two steps compute side by side; more threads than cores would make each wait for the other.
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // STEPS_AT_ONCE))
+
+
+def list_models(request: api.ListModelsRequest, context: StepContext) -> api.ListModelsResponse:
+    labels: dict[str, list[str]] = {}
+    for label in context.artifacts.labels():
+        if context.artifacts.manifest(label.digest).kind == kinds.MODEL:
+            labels.setdefault(label.digest, []).append(label.name)
+    loaded = {served.digest: served for served in MODELS.loaded()}
+    answer = api.ListModelsResponse(loaded_bytes=MODELS.used_bytes, budget_bytes=MODELS.limit_bytes)
+    for digest in sorted({*labels, *loaded}):
+        names = labels.get(digest, [])
+        if digest in loaded:
+            answer.models.append(model_to_proto(loaded[digest], names))
+        else:
+            answer.models.add(model=digest, labels=names)
+    return answer
+
+
+def load_model(request: api.LoadModelRequest, context: StepContext) -> api.LoadModelResponse:
+    with use_model(context.artifacts, request.model) as served:
+        return api.LoadModelResponse(model=model_to_proto(served))
+
+
+def unload_model(request: api.UnloadModelRequest, context: StepContext) -> api.UnloadModelResponse:
+    return api.UnloadModelResponse(unloaded=MODELS.drop(context.artifacts.resolve(request.model)))
+
+
+def resolve(request: own.ResolveStep, context: StepContext) -> own.Resolved:
+    with use_model(context.artifacts, request.model) as served:
+        context_tokens = served.context_tokens or DEFAULT_LENGTH
+        answer = own.Resolved(
+            model=served.digest, text=request.text, layers=served.layers, context_tokens=context_tokens
+        )
+    if request.text.text:
+        found = context.artifacts.get(request.text.text)
+        if found.manifest.kind != kinds.TEXT:
+            raise InvalidInput("text.text", f"is an artifact of kind {found.manifest.kind}; give one of kind text")
+        answer.text.text = found.digest
+    if request.text.sequence_tokens > context_tokens:
+        raise InvalidInput(
+            "text.sequence_tokens", f"is {request.text.sequence_tokens}; this model reads {context_tokens} tokens"
+        )
+    answer.text.sequence_tokens = request.text.sequence_tokens or min(context_tokens, DEFAULT_SEQUENCE_TOKENS)
+    return answer
+
+
+def plan(request: own.PlanStep, context: StepContext) -> api.PlanSparsityResult:
+    with use_model(context.artifacts, request.model) as served:
+        ids, sparse = _windows(served, request.text, context), sparse_of(request.sparse)
+        served.new_cache(sparse)
+        found, speed = plan_sparsity(
+            served.model,
+            ids,
+            sparse,
+            max_rise_nats=request.max_loss_increase_nats,
+            length=request.length or served.context_tokens or DEFAULT_LENGTH,
+            cancel=context.cancel,
+            progress=context.progress,
+        )
+    result = plan_to_proto(found, speed, *ids.shape)
+    document = _document(result) | {"max_loss_increase_nats": request.max_loss_increase_nats}
+    result.plan = _put(context, kinds.PLAN, {"plan.json": _json(document)}, request.model, request.text)
+    return result
+
+
+def compare(request: own.CompareStep, context: StepContext) -> api.CompareSelectionResult:
+    methods = [METHODS[selection] for selection in request.selections] or list(METHODS.values())
+    with use_model(context.artifacts, request.model) as served:
+        ids, sparse = _windows(served, request.text, context), sparse_of(request.sparse)
+        served.new_cache(sparse)
+        losses = compare_methods(served.model, ids, sparse, methods, cancel=context.cancel, progress=context.progress)
+    result = comparison_to_proto(losses, *ids.shape)
+    files = {"comparison.json": _json(_document(result))}
+    result.comparison = _put(context, kinds.COMPARISON, files, request.model, request.text)
+    return result
+
+
+def profile_early_exit(request: own.ProfileStep, context: StepContext) -> api.ProfileEarlyExitResult:
+    with use_model(context.artifacts, request.model) as served:
+        found = _profile(served, request.text, context)
+    result = profile_to_proto(found)
+    files = {**found.to_files(), "profile.json": _json(_document(result))}
+    result.profile = _put(context, kinds.PROFILE, files, request.model, request.text)
+    return result
+
+
+def calibrate_early_exit(request: own.CalibrateStep, context: StepContext) -> api.CalibrateEarlyExitResult:
+    with use_model(context.artifacts, request.model) as served:
+        found = _profile(served, request.text, context, list(request.exit_layers), request.skip_tokens)
+    tried = [RULES[request.rule]] if request.rule else list(found.rules)
+    thresholds = [
+        calibrate(found, model=request.model, rule=rule, epsilon=request.epsilon, delta=request.delta / len(tried))
+        for rule in tried
+    ]
+    best = max(thresholds, key=lambda one: one.gross)
+    result = calibration_to_proto(best, _plug_in_saving(found, best))
+    result.delta = request.delta
+    files = {"thresholds.json": best.to_json(), **found.to_files()}
+    result.calibration = _put(context, kinds.THRESHOLDS, files, request.model, request.text)
+    return result
+
+
+def benchmark(request: api.BenchmarkAttentionRequest, context: StepContext) -> api.BenchmarkAttentionResult:
+    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = device == "cuda"
+    defaults = BenchmarkSettings()
+    settings = BenchmarkSettings(
+        phase="decode" if request.phase == api.ATTENTION_PHASE_DECODE else "prefill",
+        device=device,
+        length=request.length or defaults.length,
+        batch=request.batch or defaults.batch,
+        query_heads=request.query_heads or (32 if on_gpu else defaults.query_heads),
+        kv_heads=request.kv_heads or (8 if on_gpu else defaults.kv_heads),
+        head_dim=request.head_dim or (128 if on_gpu else defaults.head_dim),
+        dtype=request.dtype or ("bfloat16" if on_gpu else defaults.dtype),
+        rounds=request.rounds or defaults.rounds,
+    )
+    sparse = sparse_of(request.sparse)
+    result = run_benchmark(settings, sparse, cancel=context.cancel)
+    return benchmark_to_proto(result, settings)
+
+
+def inspect(request: own.InspectStep, context: StepContext) -> api.InspectSelectionResult:
+    with use_model(context.artifacts, request.model) as served:
+        sparse = sparse_of(request.sparse)
+        served.new_cache(sparse)
+        ids = _windows(served, request.text, context)[0]
+        found = inspect_selection(served.model, ids, sparse, cancel=context.cancel)
+    result = inspection_to_proto(found)
+    scores = {f"layer{layer.layer}": layer.scores for layer in found.layers if layer.scores is not None}
+    files = {
+        "selection.json": _json(_document(result)),
+        "scores.safetensors": save(scores),
+        "heat-map.svg": block_heat_map(result),
+    }
+    result.selection = _put(context, kinds.SELECTION, files, request.model, request.text)
+    return result
+
+
+def section(request: own.WriteSectionStep, context: StepContext) -> checkup_pb2.ExamineResult:
+    return checkup_pb2.ExamineResult(section=write_section(context.artifacts, request))
+
+
+def _profile(
+    served: ServedModel,
+    text: api.TextSelection,
+    context: StepContext,
+    exit_layers: list[int] | None = None,
+    skip: int = 0,
+) -> ExitProfile:
+    ids = _windows(served, text, context)
+    return profile(
+        served.model,
+        ids.split(PROFILE_BATCH),
+        classes=token_classes(served.tokenizer, served.vocabulary),
+        exit_layers=exit_layers or None,
+        skip=skip,
+        cancel=context.cancel,
+        progress=lambda done, total, unit="", **figures: context.progress(done, len(ids), unit, **figures),
+    )
+
+
+def _plug_in_saving(found: ExitProfile, thresholds: Thresholds) -> float:
+    index = plug_in(prompt_losses(found, thresholds.rule), thresholds.epsilon)
+    if index is None:
+        return 0.0
+    sums, tokens = found.rules[thresholds.rule], found.tokens.sum()
+    depth, heads = (float(each[:, index].sum() / tokens) for each in (sums.depth, sums.heads))
+    return saving(found, depth, heads).gross
+
+
+def _windows(served: ServedModel, text: api.TextSelection, context: StepContext) -> Tensor:
+    texts = [text.literal]
+    if text.text:
+        texts = [row for row, _ in read_split(context.artifacts.path(text.text), text.split)]
+    return cut_windows(
+        texts,
+        served.tokenizer,
+        sequences=text.sequences,
+        sequence_tokens=text.sequence_tokens,
+        cancel=context.cancel,
+    )
+
+
+def _put(context: StepContext, kind: str, files: Mapping[str, bytes], model: str, text: api.TextSelection) -> str:
+    parameters: dict[str, Any] = {
+        "model": model,
+        "split": "" if text.literal else text.split,
+        "sequences": text.sequences,
+        "sequence_tokens": text.sequence_tokens,
+    }
+    inputs = [model, *([text.text] if text.text else [])]
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return context.artifacts.put(kind, dict(files), inputs=inputs, parameters=parameters, versions=versions)
+
+
+def _document(message: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return document
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, indent=1, sort_keys=True).encode()
+
+
+STEPS = {
+    steps.GENERATE: answering.generate,
+    steps.SCORE: answering.score,
+    steps.PREFILL: answering.prefill,
+    steps.DECODE: answering.decode,
+    steps.CLOSE_SESSION: answering.close_session,
+    steps.LIST_MODELS: list_models,
+    steps.LOAD_MODEL: load_model,
+    steps.UNLOAD_MODEL: unload_model,
+    steps.RESOLVE: resolve,
+    steps.PLAN: plan,
+    steps.COMPARE: compare,
+    steps.PROFILE: profile_early_exit,
+    steps.CALIBRATE: calibrate_early_exit,
+    steps.BENCHMARK: benchmark,
+    steps.INSPECT: inspect,
+    steps.WRITE_SECTION: section,
+}

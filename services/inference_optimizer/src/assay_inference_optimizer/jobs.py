@@ -1,0 +1,134 @@
+"""The long methods: which steps each takes, in what order."""
+
+from __future__ import annotations
+
+from assay.checkup.v1 import checkup_pb2
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+from assay.inference_optimizer.v1 import steps_pb2 as own
+from assay.operations.job import Job, Run
+from assay_inference_optimizer import steps
+from assay_inference_optimizer.requests import loss_increase_of, risk_of
+
+FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
+# Sequences of 512 tokens or what the model reads; enough for a first answer in minutes on two cores.
+PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 32, 64, 1000
+EXAMINED_SEQUENCES = {"plan": 8, "comparison": 16, "profile": 32}
+
+
+async def plan_sparsity(run: Run, request: api.PlanSparsityRequest) -> api.PlanSparsityResult:
+    found = await _resolve(run, request.model, request.text, "calibration", PLAN_SEQUENCES)
+    step = own.PlanStep(
+        model=found.model,
+        text=found.text,
+        max_loss_increase_nats=loss_increase_of(request),
+        sparse=request.sparse,
+        length=request.length or found.context_tokens,
+    )
+    return await run.step("plan", steps.PLAN, step, model_id=found.model)
+
+
+async def compare_selection(run: Run, request: api.CompareSelectionRequest) -> api.CompareSelectionResult:
+    found = await _resolve(run, request.model, request.text, "test", COMPARE_SEQUENCES)
+    step = own.CompareStep(model=found.model, text=found.text, selections=request.selections, sparse=request.sparse)
+    return await run.step("compare", steps.COMPARE, step, model_id=found.model)
+
+
+async def profile_early_exit(run: Run, request: api.ProfileEarlyExitRequest) -> api.ProfileEarlyExitResult:
+    found = await _resolve(run, request.model, request.text, "test", PROFILE_SEQUENCES)
+    return await run.step(
+        "profile", steps.PROFILE, own.ProfileStep(model=found.model, text=found.text), model_id=found.model
+    )
+
+
+async def calibrate_early_exit(run: Run, request: api.CalibrateEarlyExitRequest) -> api.CalibrateEarlyExitResult:
+    found = await _resolve(run, request.model, request.text, "calibration", CALIBRATE_SEQUENCES)
+    epsilon, delta = risk_of(request)
+    step = own.CalibrateStep(
+        model=found.model,
+        text=found.text,
+        epsilon=epsilon,
+        delta=delta,
+        exit_layers=request.exit_layers,
+        rule=request.rule,
+    )
+    return await run.step("calibrate", steps.CALIBRATE, step, model_id=found.model)
+
+
+async def benchmark_attention(run: Run, request: api.BenchmarkAttentionRequest) -> api.BenchmarkAttentionResult:
+    return await run.step("benchmark", steps.BENCHMARK, request)
+
+
+async def inspect_selection(run: Run, request: api.InspectSelectionRequest) -> api.InspectSelectionResult:
+    found = await _resolve(run, request.model, request.text, "test", 1)
+    step = own.InspectStep(model=found.model, text=found.text, sparse=request.sparse)
+    return await run.step("inspect", steps.INSPECT, step, model_id=found.model)
+
+
+async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.ExamineResult:
+    """The section of a report card: speed plan, block map, density against loss, exit curves."""
+
+    def text(part: str) -> api.TextSelection:
+        return api.TextSelection(text=request.text, sequences=EXAMINED_SEQUENCES.get(part, 0))
+
+    model = request.model
+    plan = await plan_sparsity(run.scope("plan"), api.PlanSparsityRequest(model=model, text=text("plan")))
+    comparison = await compare_selection(
+        run.scope("comparison"), api.CompareSelectionRequest(model=model, text=text("comparison"))
+    )
+    selection = await inspect_selection(
+        run.scope("selection"), api.InspectSelectionRequest(model=model, text=text("selection"))
+    )
+    profile = await profile_early_exit(
+        run.scope("profile"), api.ProfileEarlyExitRequest(model=model, text=text("profile"))
+    )
+    found = await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=model))
+    write = own.WriteSectionStep(
+        model=found.model, plan=plan, comparison=comparison, profile=profile, selection=selection
+    )
+    return await run.step("section", steps.WRITE_SECTION, write)
+
+
+async def _resolve(run: Run, model: str, text: api.TextSelection, split: str, sequences: int) -> own.Resolved:
+    asked = api.TextSelection()
+    asked.CopyFrom(text)
+    asked.split = text.split or split
+    asked.sequences = text.sequences or sequences
+    return await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=model, text=asked))
+
+
+PLAN_SPARSITY = Job(f"/{FULL_NAME}/PlanSparsity", api.PlanSparsityRequest, api.PlanSparsityResult, plan_sparsity)
+COMPARE_SELECTION = Job(
+    f"/{FULL_NAME}/CompareSelection", api.CompareSelectionRequest, api.CompareSelectionResult, compare_selection
+)
+PROFILE_EARLY_EXIT = Job(
+    f"/{FULL_NAME}/ProfileEarlyExit", api.ProfileEarlyExitRequest, api.ProfileEarlyExitResult, profile_early_exit
+)
+CALIBRATE_EARLY_EXIT = Job(
+    f"/{FULL_NAME}/CalibrateEarlyExit",
+    api.CalibrateEarlyExitRequest,
+    api.CalibrateEarlyExitResult,
+    calibrate_early_exit,
+)
+BENCHMARK_ATTENTION = Job(
+    f"/{FULL_NAME}/BenchmarkAttention",
+    api.BenchmarkAttentionRequest,
+    api.BenchmarkAttentionResult,
+    benchmark_attention,
+)
+INSPECT_SELECTION = Job(
+    f"/{FULL_NAME}/InspectSelection", api.InspectSelectionRequest, api.InspectSelectionResult, inspect_selection
+)
+EXAMINE = Job(
+    "/assay.checkup.v1.CheckupService/Examine/inference_optimizer",
+    checkup_pb2.ExamineRequest,
+    checkup_pb2.ExamineResult,
+    examine,
+)
+JOBS = (
+    PLAN_SPARSITY,
+    COMPARE_SELECTION,
+    PROFILE_EARLY_EXIT,
+    CALIBRATE_EARLY_EXIT,
+    BENCHMARK_ATTENTION,
+    INSPECT_SELECTION,
+)

@@ -1,0 +1,169 @@
+"""Plots of sparse attention and early exit, as SVG that takes its text colour from the page it stands in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+
+# Any colour that occurs nowhere else; it becomes the page's own.
+INK = "#123456"
+# Told apart by readers of every kind of colour vision, on white and on black (Okabe and Ito).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MAX_PANELS = 4
+SELECTION_NAMES = {
+    api.SELECTION_SKETCH_WALK: "Sketch&Walk",
+    api.SELECTION_ONE_HOP: "one hop",
+    api.SELECTION_ORACLE: "oracle",
+    api.SELECTION_SINK_WINDOW: "sink+window",
+    api.SELECTION_RANDOM: "random",
+    api.SELECTION_DENSE: "dense",
+}
+RULE_NAMES = {
+    api.EXIT_RULE_MAX_PROBABILITY: "max probability",
+    api.EXIT_RULE_MARGIN: "margin",
+    api.EXIT_RULE_ENTROPY: "entropy",
+    api.EXIT_RULE_STATE_COSINE: "state cosine",
+    api.EXIT_RULE_PATIENCE: "patience",
+}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "assay",  # the same figures give the same bytes
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+
+def block_heat_map(selection: api.InspectSelectionResult) -> bytes:
+    """Query block x key block, one panel a sparse layer (the first, the last and some between): what is chosen."""
+    sparse = [layer for layer in selection.layers if layer.query_blocks]
+    shown = [sparse[index] for index in _some(len(sparse))]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, max(1, len(shown)), squeeze=False)[0]
+        if not shown:
+            panels[0].set_axis_off()
+            panels[0].text(0.5, 0.5, "every layer ran dense", ha="center", va="center")
+        for axes, layer in zip(panels, shown, strict=False):
+            blocks = len(layer.query_blocks)
+            grid = np.full((blocks, blocks, 4), (0.5, 0.5, 0.5, 0.0))
+            for row, chosen in enumerate(layer.query_blocks):
+                grid[row, : row + 1] = (0.5, 0.5, 0.5, 0.18)
+                grid[row, list(chosen.key_blocks)] = (*mpl.colors.to_rgb(COLOURS[0]), 1.0)
+            axes.imshow(grid, interpolation="nearest", aspect="equal")
+            axes.set_title(f"layer {layer.layer}, {layer.density:.0%}", loc="left")
+            axes.set_xlabel("key block")
+        panels[0].set_ylabel("query block")
+
+    return _svg(draw, (2.6 * max(1, len(shown)) + 0.4, 3.0))
+
+
+def density_loss_plot(plan: api.PlanSparsityResult, comparison: api.CompareSelectionResult) -> bytes:
+    """Rise in loss by density: one density for all layers, and every method at the comparison's density."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        uniform = [point for point in plan.curve if point.HasField("target_density")]
+        axes.plot(
+            [point.density for point in uniform],
+            [point.increase_nats.mean for point in uniform],
+            color=COLOURS[0],
+            marker="o",
+            label="Sketch&Walk by density",
+        )
+        for number, method in enumerate(m for m in comparison.methods if m.selection != api.SELECTION_DENSE):
+            rise = method.increase_nats
+            axes.errorbar(
+                [method.density],
+                [rise.mean],
+                yerr=[[max(0.0, rise.mean - rise.low)], [max(0.0, rise.high - rise.mean)]],
+                fmt="s",
+                capsize=3,
+                color=COLOURS[(number + 1) % len(COLOURS)],
+                label=SELECTION_NAMES[method.selection],
+            )
+        axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("density, attended over causal pairs")
+        axes.set_ylabel("rise in loss, nats per token")
+        axes.legend()
+
+    return _svg(draw, (5.4, 3.6))
+
+
+def exit_curves_plot(profile: api.ProfileEarlyExitResult) -> bytes:
+    """By layer: how often its answer is the final one, and stays so; and how near its state is."""
+
+    def draw(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2)
+        layers = [layer.layer for layer in profile.layers]
+        left.plot(layers, [layer.agreement for layer in profile.layers], marker="o", color=COLOURS[0], label="agrees")
+        left.plot(
+            layers, [layer.saturated for layer in profile.layers], marker="s", color=COLOURS[1], label="agrees for good"
+        )
+        left.set_ylabel("share of tokens")
+        left.set_ylim(0, 1.02)
+        right.plot(
+            layers,
+            [layer.final_cosine for layer in profile.layers],
+            marker="o",
+            color=COLOURS[2],
+            label="final state",
+        )
+        right.plot(
+            layers, [layer.next_cosine for layer in profile.layers], marker="s", color=COLOURS[3], label="next state"
+        )
+        right.set_ylim(top=1.02)
+        right.set_ylabel("cosine with")
+        for axes in (left, right):
+            axes.set_xlabel("layer")
+            axes.set_xticks(layers if len(layers) <= 12 else layers[:: len(layers) // 8])
+            axes.legend(loc="lower right")
+
+    return _svg(draw, (7.2, 3.2))
+
+
+def exit_rules_plot(profile: api.ProfileEarlyExitResult) -> bytes:
+    """Every rule over its thresholds: layers saved by agreement, net of the cost of looking dashed."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, curve in enumerate(profile.rules):
+            colour = COLOURS[number % len(COLOURS)]
+            axes.plot(curve.agreement, curve.gross_saving, color=colour, label=RULE_NAMES[curve.rule])
+            axes.plot(curve.agreement, curve.net_saving, color=colour, linestyle="--")
+        axes.axvline(0.99, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("agreement with the whole model")
+        axes.set_ylabel("share saved (dashed: net of heads)")
+        axes.legend()
+
+    return _svg(draw, (5.4, 3.6))
+
+
+def _some(count: int) -> list[int]:
+    if count <= MAX_PANELS:
+        return list(range(count))
+    return [round(index * (count - 1) / (MAX_PANELS - 1)) for index in range(MAX_PANELS)]
+
+
+def _svg(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size_inches)
+        draw(figure)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return out.getvalue().replace(INK, "currentColor").encode()

@@ -1,0 +1,189 @@
+"""The section this service contributes to a model's report card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Literal
+
+from assay.artifacts.store import ArtifactStore
+from assay.checkup.section import KIND, Figure, Plot, Section, Table
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+from assay.inference_optimizer.v1 import steps_pb2 as own
+from assay_inference_optimizer import report
+
+PACKAGES = ("assay-inference-optimizer", "assay-kernels", "torch", "transformers")
+
+
+def write_section(artifacts: ArtifactStore, request: own.WriteSectionStep) -> str:
+    """Puts the section together from what was measured; returns its digest."""
+    plan, comparison, profile, selection = request.plan, request.comparison, request.profile, request.selection
+    plots = {
+        "density.svg": report.density_loss_plot(plan, comparison),
+        "blocks.svg": report.block_heat_map(selection),
+        "exits.svg": report.exit_curves_plot(profile),
+        "rules.svg": report.exit_rules_plot(profile),
+    }
+    lineage = {
+        "model": request.model,
+        "sparsity-plan": plan.plan,
+        "selection-comparison": comparison.comparison,
+        "block-selection": selection.selection,
+        "exit-profile": profile.profile,
+    }
+    section = Section(
+        service="inference_optimizer",
+        title="Speed",
+        question="How much faster can this model run, at what loss?",
+        answer=_answer(plan, profile),
+        figures=_figures(plan, profile),
+        tables=(_plan_table(plan, selection), _method_table(comparison), _class_table(profile)),
+        plots=(
+            Plot("density.svg", "Density against loss", "What reading less costs; bars: 95 % paired bootstrap."),
+            Plot("blocks.svg", "Blocks chosen", "Blue: key blocks that a query block attends to; grey: that it could."),
+            Plot("exits.svg", "Exit curves", "After which layer the answer is there, and how near the state is to it."),
+            Plot("rules.svg", "Exit rules", "Layers saved against agreement; dotted line: 99 %."),
+        ),
+        caveats=tuple(_caveats(plan, comparison, profile, selection)),
+        lineage=lineage,
+    )
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return artifacts.put(KIND, section.to_files(plots), inputs=list(lineage.values()), versions=versions)
+
+
+def _answer(plan: api.PlanSparsityResult, profile: api.ProfileEarlyExitResult) -> str:
+    if plan.within_budget:
+        attended = sum(layer.density for layer in plan.layers) / max(1, len(plan.layers))
+        sparse = (
+            f"Attending to {attended:.0%} of the causal pairs raises the loss by {plan.increase_nats.mean:+.4f} nats "
+            f"per token, and would make attention {plan.predicted_attention_ratio:.2f} times and a whole prefill of "
+            f"{plan.length:,} tokens {plan.predicted_prefill_ratio:.2f} times as fast, counted in multiplications."
+        )
+    else:
+        sparse = "No density below 1 that was tried keeps the rise in loss within the budget: attention stays dense."
+    suited = profile.suitability
+    if not suited.rule:
+        return f"{sparse} No exit rule could be certified at 1 % disagreement."
+    return (
+        f"{sparse} Leaving early saves {suited.gross_saving:.0%} of the layers at most 1 % disagreement "
+        f"({suited.net_saving:+.0%} net of looking); an oracle would save {profile.oracle_saving:.0%}."
+    )
+
+
+def _figures(plan: api.PlanSparsityResult, profile: api.ProfileEarlyExitResult) -> tuple[Figure, ...]:
+    attended = sum(layer.density for layer in plan.layers) / max(1, len(plan.layers))
+    rise, suited = plan.increase_nats, profile.suitability
+    return (
+        Figure("Density of the plan", 100 * attended, "% of causal pairs", note="counted, mean over layers"),
+        Figure("Rise in loss", rise.mean, "nats per token", rise.low, rise.high, "paired bootstrap over sequences"),
+        Figure("Attention, dense over sparse", plan.predicted_attention_ratio, "x", note="multiplications, not time"),
+        Figure(
+            f"Prefill of {plan.length:,} tokens, dense over sparse",
+            plan.predicted_prefill_ratio,
+            "x",
+            note="multiplications, not time",
+        ),
+        Figure(
+            "Early-exit suitability",
+            100 * suited.gross_saving,
+            "% of layers",
+            note=f"at 1 % disagreement; {100 * suited.net_saving:+.1f} % net of head cost",
+        ),
+        Figure("Oracle saving", 100 * profile.oracle_saving, "% of layers"),
+    )
+
+
+def _plan_table(plan: api.PlanSparsityResult, selection: api.InspectSelectionResult) -> Table:
+    looked = {layer.layer: layer for layer in selection.layers}
+    rows = [
+        (
+            layer.layer,
+            round(layer.density, 3),
+            _rounded(looked.get(layer.layer), "mass"),
+            _rounded(looked.get(layer.layer), "oracle_mass"),
+            looked[layer.layer].fallback if layer.layer in looked else "",
+        )
+        for layer in plan.layers
+    ]
+    return Table(
+        "Layers",
+        (
+            "layer",
+            "density of the plan",
+            "attention held at the default density",
+            "by the best choice",
+            "dense, since it",
+        ),
+        tuple(rows),
+        f"Planned on {plan.sequences} sequences of {plan.sequence_tokens} tokens of the calibration split.",
+    )
+
+
+def _rounded(layer: api.LayerSelection | None, name: Literal["mass", "oracle_mass"]) -> float | None:
+    return round(getattr(layer, name), 3) if layer is not None and layer.HasField(name) else None
+
+
+def _method_table(comparison: api.CompareSelectionResult) -> Table:
+    rows = [
+        (
+            report.SELECTION_NAMES[method.selection],
+            round(method.density, 4),
+            round(method.loss_nats, 4),
+            round(method.increase_nats.mean, 4),
+            round(method.increase_nats.low, 4),
+            round(method.increase_nats.high, 4),
+        )
+        for method in comparison.methods
+    ]
+    return Table(
+        "Ways to choose blocks, at one density",
+        ("method", "density", "loss, nats", "rise, nats", "low", "high"),
+        tuple(rows),
+        f"On {comparison.sequences} sequences of {comparison.sequence_tokens} tokens of the test split.",
+    )
+
+
+def _class_table(profile: api.ProfileEarlyExitResult) -> Table:
+    middle = max(1, len(profile.layers) // 2)
+    rows = [(kind.name, kind.tokens, round(kind.agreement[middle - 1], 3)) for kind in profile.classes]
+    return Table(
+        "Kinds of token",
+        ("kind", "tokens", f"answer final after layer {middle}"),
+        tuple(rows),
+        f"On {profile.prompts} sequences, {profile.tokens:,} tokens.",
+    )
+
+
+def _caveats(
+    plan: api.PlanSparsityResult,
+    comparison: api.CompareSelectionResult,
+    profile: api.ProfileEarlyExitResult,
+    selection: api.InspectSelectionResult,
+) -> Iterator[str]:
+    yield (
+        "Speeds are predicted by counting multiplications; `assay inference-optimizer bench attention` measures what "
+        "this machine reaches of them."
+    )
+    rise = {method.selection: method.increase_nats for method in comparison.methods}
+    walk, window = rise.get(api.SELECTION_SKETCH_WALK), rise.get(api.SELECTION_SINK_WINDOW)
+    if walk is not None and window is not None and walk.mean >= window.mean:
+        yield (
+            f"On this text the first and last blocks alone do as well ({window.mean:+.4f} nats against "
+            f"{walk.mean:+.4f}): it does not show what choosing blocks is for."
+        )
+    hop = rise.get(api.SELECTION_ONE_HOP)
+    if walk is not None and hop is not None:
+        yield f"The walk changes the loss by {walk.mean - hop.mean:+.4f} nats against scores without it (one hop)."
+    if selection.tokens < 8 * selection.block_size:
+        yield (
+            f"{selection.tokens} tokens are {-(-selection.tokens // max(1, selection.block_size))} blocks: there is "
+            "little to choose from; the model reads no more."
+        )
+    if plan.sequences < 32:
+        yield f"Only {plan.sequences} sequences were planned on; the interval is wide."
+    if profile.head_cost_layers > 1:
+        yield f"One look through the head costs as much as {profile.head_cost_layers:.1f} layers."
+    yield (
+        "Suitability is defined by this project; the formula of arXiv:2603.23701, whose question it answers, was not "
+        "available."
+    )
