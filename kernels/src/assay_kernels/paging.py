@@ -34,27 +34,29 @@ class Call:
         """Query heads that share a key head."""
         return self.q.shape[1] // self.k.shape[1]
 
-    def row(self, b: int) -> tuple[Tensor, Tensor]:
-        """k and v of row b: [kv_heads, blocks, block_size, head_dim], the row's own blocks, whole ones alone."""
-        size = self.selection.block_size
-        whole = int(self.lengths[b]) // size
-        if self.block_table is not None:
-            pages = self.block_table[b, :whole].to(torch.int64)
-            return self.k[pages].transpose(0, 1), self.v[pages].transpose(0, 1)
-        start = self.k_len - int(self.lengths[b])
-        part = slice(start, start + whole * size)
-        return self.k[b, :, part].unflatten(1, (whole, size)), self.v[b, :, part].unflatten(1, (whole, size))
+    def tokens(self, b: int, blocks: Tensor, heads: slice) -> tuple[Tensor, Tensor]:
+        """k and v of the listed blocks of row b: [heads, tokens, head_dim] each, without the tokens it lacks.
 
-    def block(self, b: int, block: int) -> tuple[Tensor, Tensor]:
-        """k and v of one block of row b: [kv_heads, tokens, head_dim], the tokens the row has."""
+        blocks: int64 [n], ascending, so that only the last of them can be the row's incomplete one.
+        """
         size = self.selection.block_size
         length = int(self.lengths[b])
-        tokens = min(size, length - block * size)
-        if self.block_table is not None:
-            page = int(self.block_table[b, block])
-            return self.k[page, :, :tokens], self.v[page, :, :tokens]
-        low = self.k_len - length + block * size
-        return self.k[b, :, low : low + tokens], self.v[b, :, low : low + tokens]
+        whole = blocks
+        if length % size and len(blocks) and int(blocks[-1]) == length // size:
+            whole = blocks[:-1]
+        rest = length % size if whole is not blocks else 0
+        parts = []
+        for x in (self.k, self.v):
+            if self.block_table is None:
+                row = x[b, heads, self.k_len - length :]
+                pages = row[:, : length // size * size].unflatten(1, (length // size, size))
+                last = row[:, length - rest :]
+                picked = pages.index_select(1, whole)
+            else:
+                picked = x[:, heads].index_select(0, self.block_table[b, whole].long()).transpose(0, 1)
+                last = x[int(self.block_table[b, blocks[-1]]), heads, :rest]
+            parts.append(torch.cat([picked.flatten(1, 2), last], dim=1) if rest else picked.flatten(1, 2))
+        return parts[0], parts[1]
 
 
 def check_call(

@@ -5,6 +5,10 @@ level: j < i. The diagonal stays out, because the mean of a query block's own ke
 of its queries; it is always attended, so it needs no score.
 """
 
+# Triton's kernels carry Triton's annotations, which are not types, and name compile-time arguments in capitals.
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# ruff: noqa: N803
+
 from __future__ import annotations
 
 import math
@@ -15,6 +19,7 @@ from torch import Tensor
 from assay_kernels.dispatch import Implementation, choose
 from assay_kernels.exact import GRID_BITS, round_to_grid, to_integers
 from assay_kernels.query_blocks import QueryBlocks
+from assay_kernels.triton_import import tl, triton
 
 # Softmax terms on a grid of 2^-32: up to 2^21 of them add without rounding, in any order.
 TERM_BITS = 32
@@ -52,6 +57,8 @@ def block_score(
     allowed = scored_blocks(rows, k_sketch.shape[2], causal)
     if chosen == "reference":
         return _reference(q_sketch, k_sketch, rows, allowed, scaling)
+    if chosen == "triton":
+        return _own_block(_launch(q_sketch, k_sketch, rows, scaling, causal), rows, allowed)
     return _cpu(q_sketch, k_sketch, rows, allowed, scaling)
 
 
@@ -119,3 +126,71 @@ def _cpu(q_sketch: Tensor, k_sketch: Tensor, rows: QueryBlocks, allowed: Tensor,
             total += terms[:, head // group, head % group]
         scores[:, part] = round_to_grid(total / heads, GRID_BITS)
     return _own_block(scores, rows, allowed)
+
+
+def _launch(q_sketch: Tensor, k_sketch: Tensor, rows: QueryBlocks, scaling: float, causal: bool) -> Tensor:
+    batch, heads, entries, sketch_dim = q_sketch.shape
+    kv_heads, blocks = k_sketch.shape[1:3]
+    scores = q_sketch.new_zeros((batch, entries, blocks))
+    if not scores.numel():
+        return scores
+    _score_kernel[(triton.cdiv(entries, 16), batch)](
+        q_sketch, k_sketch, scores, rows.first, rows.end, *q_sketch.stride(), *k_sketch.stride(),
+        scaling, entries, blocks, heads, heads // kv_heads, sketch_dim, 1.0 / heads,
+        M=16, N=64, R=max(16, triton.next_power_of_2(sketch_dim)), CAUSAL=causal, BITS=GRID_BITS, num_warps=4,
+    )  # fmt: skip
+    return scores
+
+
+@triton.jit
+def _score_kernel(
+    q, k, scores, first, end, stride_qb, stride_qh, stride_qe, stride_qr, stride_kb, stride_kh, stride_kj, stride_kr,
+    scaling, entries, blocks, heads, group, sketch_dim, share,
+    M: tl.constexpr, N: tl.constexpr, R: tl.constexpr, CAUSAL: tl.constexpr, BITS: tl.constexpr,
+):  # fmt: skip
+    """M query blocks: for each head the softmax statistics, then its weights added to the rows, head after head.
+
+    Tiles have one size whatever the call's shape, so that a row's sums have one order.
+    """
+    b = tl.program_id(1).to(tl.int64)
+    entry = tl.program_id(0).to(tl.int64) * M + tl.arange(0, M)
+    begin = tl.load(first + b)
+    stop = tl.load(end + b)
+    query = begin + entry
+    real = (entry < entries) & (query < stop)
+    lanes = tl.arange(0, R)
+    below = tl.minimum(query, blocks) if CAUSAL else tl.minimum(stop, blocks) + 0 * query
+    below = tl.where(real, below, 0)
+    most = tl.max(below, 0)
+    for head in range(heads):
+        at = q + b * stride_qb + head * stride_qh + entry[:, None] * stride_qe + lanes[None, :] * stride_qr
+        q_tile = tl.load(at, mask=real[:, None] & (lanes < sketch_dim)[None, :], other=0.0)
+        keys = k + b * stride_kb + (head // group) * stride_kh
+        m = tl.full([M], float("-inf"), tl.float32)
+        total = tl.zeros([M], tl.float32)
+        for low in range(0, most, N):
+            j = low + tl.arange(0, N)
+            logits = _logits(q_tile, keys, j, below, blocks, sketch_dim, stride_kj, stride_kr, scaling, lanes)
+            new_m = tl.maximum(m, tl.max(logits, 1))
+            safe_m = tl.where(new_m == float("-inf"), 0.0, new_m)
+            total = total * tl.exp(m - safe_m) + tl.sum(tl.exp(logits - safe_m[:, None]), 1)
+            m = new_m
+        safe_m = tl.where(m == float("-inf"), 0.0, m)
+        factor = share / tl.where(total == 0, 1.0, total)
+        for low in range(0, most, N):
+            j = low + tl.arange(0, N)
+            logits = _logits(q_tile, keys, j, below, blocks, sketch_dim, stride_kj, stride_kr, scaling, lanes)
+            to = scores + (b * entries + entry[:, None]) * blocks + j[None, :]
+            inside = j[None, :] < below[:, None]
+            sums = tl.load(to, mask=inside, other=0.0) + tl.exp(logits - safe_m[:, None]) * factor[:, None]
+            if head == heads - 1:
+                sums = tl.floor(sums * (1 << BITS) + 0.5) * (1.0 / (1 << BITS))
+            tl.store(to, sums, mask=inside)
+
+
+@triton.jit
+def _logits(q_tile, keys, j, below, blocks, sketch_dim, stride_j, stride_r, scaling, lanes):
+    inside = (j < blocks)[None, :] & (lanes < sketch_dim)[:, None]
+    k_tile = tl.load(keys + j[None, :] * stride_j + lanes[:, None] * stride_r, mask=inside, other=0.0)
+    logits = tl.dot(q_tile, k_tile, input_precision="ieee") * scaling
+    return tl.where(j[None, :] < below[:, None], logits, float("-inf"))

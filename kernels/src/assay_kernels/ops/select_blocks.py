@@ -1,5 +1,9 @@
 """select_blocks: the key blocks that each query block attends to, by score or to a density budget."""
 
+# Triton's kernels carry Triton's annotations, which are not types, and name compile-time arguments in capitals.
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# ruff: noqa: N803
+
 from __future__ import annotations
 
 import functools
@@ -11,6 +15,7 @@ from torch import Tensor
 from assay_kernels.dispatch import Implementation, choose
 from assay_kernels.query_blocks import QueryBlocks, check_block_size
 from assay_kernels.selection import BlockSelection
+from assay_kernels.triton_import import tl, triton
 
 
 def select_blocks(
@@ -60,6 +65,8 @@ def select_blocks(
     keys = keys.masked_fill((torch.arange(blocks, device=ids.device) > ids[..., None])[:, None], -torch.inf)
     if chosen == "reference":
         return _reference(keys, wanted, capacity, rows)
+    if chosen == "triton":
+        return _launch(keys, wanted, capacity, rows)
     return _cpu(keys, wanted, capacity, rows)
 
 
@@ -150,3 +157,41 @@ def _cpu(keys: Tensor, wanted: Tensor, capacity: int, rows: QueryBlocks) -> Bloc
 def _selection(indices: Tensor, wanted: Tensor, rows: QueryBlocks) -> BlockSelection:
     counts = wanted.to(torch.int32)[:, None].expand(indices.shape[:3]).contiguous()
     return BlockSelection(indices, counts, rows)
+
+
+def _launch(keys: Tensor, wanted: Tensor, capacity: int, rows: QueryBlocks) -> BlockSelection:
+    batch, heads, entries, blocks = keys.shape
+    indices = torch.zeros((batch, heads, entries, capacity), dtype=torch.int32, device=keys.device)
+    if indices.numel() and blocks:
+        _select_kernel[(entries, heads, batch)](
+            keys.contiguous(), wanted.contiguous(), indices, heads, entries, blocks, capacity,
+            BLOCKS=triton.next_power_of_2(blocks), num_warps=4,
+        )  # fmt: skip
+    return _selection(indices, wanted, rows)
+
+
+@triton.jit
+def _select_kernel(keys, wanted, indices, heads, entries, blocks, capacity, BLOCKS: tl.constexpr):
+    """The `wanted` largest keys of a row, lowest index first among equals: the threshold bit by bit, then a scan."""
+    entry = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    b = tl.program_id(2).to(tl.int64)
+    want = tl.load(wanted + b * entries + entry).to(tl.int32)
+    row = (b * heads + head) * entries + entry
+    block = tl.arange(0, BLOCKS)
+    key = tl.load(keys + row * blocks + block, mask=block < blocks, other=float("-inf"))
+    # Integers in the order of the floats; adding 0 makes -0 the 0 that it equals.
+    bits = (key + 0.0).to(tl.int32, bitcast=True)
+    order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.int64) + 0x80000000
+    order = tl.where((block < blocks) & (key != float("-inf")), order, -1)
+    threshold = tl.zeros([1], tl.int64)
+    for step in range(32):
+        higher = threshold + (tl.full([1], 1, tl.int64) << (31 - step))
+        enough = tl.sum((order >= higher).to(tl.int32), 0) >= want
+        threshold = tl.where(enough, higher, threshold)
+    above = order > threshold
+    ties = (order == threshold).to(tl.int32)
+    room = want - tl.sum(above.to(tl.int32), 0)
+    taken = above | ((ties > 0) & (tl.cumsum(ties, 0) <= room))
+    place = tl.cumsum(taken.to(tl.int32), 0) - 1
+    tl.store(indices + row * capacity + place, block, mask=taken & (place < want))

@@ -6,8 +6,13 @@ coordinates kept, n the power of two that head_dim is padded to. arXiv:2602.0739
 divides a partial block by block_size, and scales right only for r = n = 128.
 """
 
+# Triton's kernels carry Triton's annotations, which are not types, and name compile-time arguments in capitals.
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls, allow-untyped-decorators
+# ruff: noqa: N803
+
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +21,7 @@ from torch import Tensor
 
 from assay_kernels.dispatch import FLOATS, Implementation, choose
 from assay_kernels.query_blocks import QueryBlocks, check_starts, query_blocks, row_lengths
+from assay_kernels.triton_import import tl, triton
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def sketch_pool(
     lengths = row_lengths(k_len, starts, batch=batch, device=x.device)
     if chosen == "reference":
         return _reference(x, sketch, rows, lengths, open_sum)
+    if chosen == "triton":
+        return _launch(x, sketch, rows, lengths, open_sum)
     return _cpu(x, sketch, rows, k_len, starts, open_sum)
 
 
@@ -145,8 +153,8 @@ def check_tokens(x: Tensor, sketch: FeatureSketch) -> tuple[int, int, int, int]:
 
 def _apply(sketch: FeatureSketch, means: Tensor) -> Tensor:
     padded = F.pad(means, (0, sketch.padded_dim - sketch.head_dim)) * sketch.signs
-    kept: Tensor = hadamard(padded)[..., sketch.coordinates]
-    return kept * sketch.sketch_dim**-0.5
+    scale = 1 / math.sqrt(sketch.sketch_dim)
+    return hadamard(padded)[..., sketch.coordinates] * scale
 
 
 def _reference(x: Tensor, sketch: FeatureSketch, rows: QueryBlocks, lengths: Tensor, open_sum: Tensor) -> BlockSketch:
@@ -220,3 +228,59 @@ def _block_sums(x: Tensor, length: int, size: int, open_sum: Tensor) -> tuple[Te
     for offset in alone:
         sums += tokens[:, :, :, offset]
     return sums, counts
+
+
+def _launch(x: Tensor, sketch: FeatureSketch, rows: QueryBlocks, lengths: Tensor, open_sum: Tensor) -> BlockSketch:
+    batch, heads, length, head_dim = x.shape
+    sketches = open_sum.new_zeros((batch, heads, rows.entries, sketch.sketch_dim))
+    left = torch.zeros_like(open_sum)
+    if not batch or not rows.entries:
+        return BlockSketch(sketches, left, rows)
+    # Where each coordinate of H D x goes; beyond sketch_dim where it is dropped.
+    slots = torch.full_like(sketch.signs, sketch.sketch_dim, dtype=torch.int32)
+    slots[sketch.coordinates] = torch.arange(sketch.sketch_dim, dtype=torch.int32, device=x.device)
+    open_sum = open_sum.contiguous()
+    _pool_kernel[(rows.entries, heads, batch)](
+        x, open_sum, sketch.signs, slots, rows.first, lengths, sketches, left,
+        *x.stride(), length, heads, rows.entries, sketch.sketch_dim, 1 / math.sqrt(sketch.sketch_dim),
+        HEAD_DIM=head_dim, D=sketch.padded_dim, LOG_D=sketch.padded_dim.bit_length() - 1, SIZE=rows.block_size,
+        num_warps=1,
+    )  # fmt: skip
+    return BlockSketch(sketches, left, rows)
+
+
+@triton.jit
+def _pool_kernel(
+    x, open_sum, signs, slots, first, lengths, sketches, left,
+    stride_b, stride_h, stride_t, stride_d, new, heads, entries, sketch_dim, scale,
+    HEAD_DIM: tl.constexpr, D: tl.constexpr, LOG_D: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """One block of one head: tokens added in order, then the butterflies in registers."""
+    entry = tl.program_id(0).to(tl.int64)
+    head = tl.program_id(1).to(tl.int64)
+    b = tl.program_id(2).to(tl.int64)
+    length = tl.load(lengths + b)
+    block = tl.load(first + b) + entry
+    low = tl.maximum(block * SIZE, tl.maximum(length - new, 0))
+    high = tl.minimum((block + 1) * SIZE, length)
+    if low >= high:
+        return
+    dims = tl.arange(0, D)
+    inside = dims < HEAD_DIM
+    carried = open_sum + (b * heads + head) * HEAD_DIM + dims
+    total = tl.load(carried, mask=inside & (0 * dims < low - block * SIZE), other=0.0)
+    token = x + b * stride_b + head * stride_h + (low - length + new) * stride_t + dims * stride_d
+    for _ in range(high - low):
+        total += tl.load(token, mask=inside, other=0.0).to(tl.float32)
+        token += stride_t
+    if high < (block + 1) * SIZE:
+        tl.store(left + (b * heads + head) * HEAD_DIM + dims, total, mask=inside)
+    mixed = total / (high - block * SIZE).to(tl.float32) * tl.load(signs + dims)
+    for stage in tl.static_range(LOG_D):
+        half: tl.constexpr = 1 << stage
+        pairs = tl.permute(tl.reshape(mixed, [D // (2 * half), 2, half]), (0, 2, 1))
+        upper, lower = tl.split(pairs)
+        mixed = tl.reshape(tl.permute(tl.join(upper + lower, upper - lower), (0, 2, 1)), [D])
+    slot = tl.load(slots + dims)
+    to = sketches + ((b * heads + head) * entries + entry) * sketch_dim + slot
+    tl.store(to, mixed * scale, mask=slot < sketch_dim)
