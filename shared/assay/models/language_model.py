@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -86,3 +88,14 @@ class LanguageModel(Protocol):
     def score(self, texts: Sequence[str], *, cancel: CancelToken) -> list[Score]:
         """The log-probability of every token of each text."""
         ...
+
+
+def prompt_seeds(prompts: Sequence[str], seed: int) -> list[int]:
+    """The seed of each prompt's own random numbers, 56 bits: of the seed, its text, and how often it came before."""
+    asked: Counter[str] = Counter()
+    seeds = []
+    for prompt in prompts:
+        digest = hashlib.sha256(f"{seed}\0{asked[prompt]}\0{prompt}".encode()).digest()
+        seeds.append(int.from_bytes(digest[:7]))
+        asked[prompt] += 1
+    return seeds

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -16,7 +14,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput, Unimplemented
 from assay.models.checkpoint import load_model, load_tokenizer
-from assay.models.language_model import Capabilities, Evidence, FinishReason, Generation, Score
+from assay.models.language_model import Capabilities, Evidence, FinishReason, Generation, Score, prompt_seeds
 
 _BATCH = 16
 
@@ -190,13 +188,7 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 
 def _generators(prompts: Sequence[str], seed: int) -> list[torch.Generator]:
-    asked: Counter[str] = Counter()
-    generators = []
-    for prompt in prompts:
-        digest = hashlib.sha256(f"{seed}\0{asked[prompt]}\0{prompt}".encode()).digest()
-        generators.append(torch.Generator().manual_seed(int.from_bytes(digest[:7])))
-        asked[prompt] += 1
-    return generators
+    return [torch.Generator().manual_seed(own) for own in prompt_seeds(prompts, seed)]
 
 
 def _choose(logits: Tensor, temperature: float, random: torch.Generator) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import json
+import logging
+import shutil
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,16 +24,19 @@ from assay.progress import silent
 from assay.zoo.recipes import RECIPES
 from assay.zoo.store import ensure_model, ensure_text
 
-# Four dense layers, seconds of training: enough that its distributions are peaked somewhere.
+# Four dense layers and seconds of training: enough that its distributions are peaked somewhere.
 MICRO = replace(
     RECIPES["llama-tiny"],
     name="llama-micro",
     config={**RECIPES["llama-tiny"].config, "hidden_size": 32, "intermediate_size": 64},
-    steps=150,
-    batch=8,
+    steps=120,
+    batch=4,
+    sequence_length=64,
+    learning_rate=1e-2,
     warmup_steps=10,
     vocabulary=512,
 )
+SOURCES = (email, json, logging)  # of the standard library: real text on every machine, and little of it
 
 
 class Trained:
@@ -38,14 +45,17 @@ class Trained:
     def __init__(self, folder: Path) -> None:
         self.store = (folder / "store").as_uri()
         self.artifacts: ArtifactStore = Config(store=self.store).open_artifacts()
-        self.text = ensure_text(self.artifacts)
+        for package in SOURCES:
+            folder_of = Path(package.__file__ or "").parent
+            shutil.copytree(folder_of, folder / "text" / package.__name__, ignore=shutil.ignore_patterns("__pycache__"))
+        self.text = ensure_text(self.artifacts, folder / "text")
         self.model = ensure_model(self.artifacts, MICRO, seed=0, cancel=CancelToken(), progress=silent, text=self.text)
         self.other = self._chatty(folder)
 
     def _chatty(self, folder: Path) -> str:
         from transformers import AutoTokenizer
 
-        short = replace(MICRO, steps=20)
+        short = replace(MICRO, steps=10)
         made = ensure_model(self.artifacts, short, seed=1, cancel=CancelToken(), progress=silent, text=self.text)
         copy = folder / "chatty"
         copy.mkdir()

@@ -29,7 +29,7 @@ def _score(served: ServedModel, index: int, text: str, sparse: SparseConfig | No
     ids = prefix + list(encoded.input_ids)
     if len(ids) == len(prefix):
         raise InvalidInput(f"texts[{index}]", "is empty; leave it out")
-    served.check_length(len(ids), 0)
+    served.check_length(len(ids), field=f"texts[{index}]")
     logits = read_all(served.model, served.new_cache(sparse), ids)
     nats = torch.log_softmax(logits[:-1], dim=-1)
     known = nats.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()

@@ -100,11 +100,13 @@ class ServedModel:
                     f"prompt.tokens.ids[{index}]", f"is {token}; this model's tokens are 0 to {self.vocabulary - 1}"
                 )
 
-    def check_length(self, prompt: int, new: int) -> None:
-        if self.context_tokens is not None and prompt + new > self.context_tokens:
+    def check_length(self, tokens: int, new: int = 0, field: str = "prompt") -> None:
+        """OutOfRange where the model does not read so much."""
+        if self.context_tokens is not None and tokens + new > self.context_tokens:
+            follow = f" and {new} are to follow" if new else ""
             raise OutOfRange(
-                f"prompt: has {prompt} tokens and {new} are to follow; this model reads {self.context_tokens} in all, "
-                "so shorten the prompt or ask for fewer",
+                f"{field}: has {tokens} tokens{follow}; this model reads {self.context_tokens} in all, so shorten it"
+                + (" or ask for fewer" if new else ""),
                 reason="CONTEXT_LENGTH",
             )
 
