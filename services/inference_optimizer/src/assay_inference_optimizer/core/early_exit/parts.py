@@ -59,4 +59,7 @@ def parts_of(model: Any) -> Parts:
             "early exit needs one",
             reason="NO_LAYER_STACK",
         )
+    if getattr(model.config, "final_logit_softcapping", None):
+        # Small logits of a fresh model would not show it.
+        raise Unimplemented("model: caps its logits after the head, which early exit does not", reason="CAPPED_LOGITS")
     return Parts(body, embed, layers, norm, head)

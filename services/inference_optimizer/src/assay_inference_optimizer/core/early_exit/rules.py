@@ -48,7 +48,8 @@ def thresholds(rule: Rule, exit_layers: int, vocabulary: int) -> Floats:
     """
     # Evenly spaced in log-odds: fine near certainty, and down to what always exits.
     if rule is Rule.MAX_PROBABILITY:
-        return special.expit(np.linspace(-math.log(_SMALL), -math.log(max(2, vocabulary) - 1), _STEPS))
+        certain: Floats = special.expit(np.linspace(-math.log(_SMALL), -math.log(max(2, vocabulary)), _STEPS))
+        return certain
     if rule is Rule.MARGIN:
         return np.append(special.expit(np.linspace(-math.log(_SMALL), math.log(_SMALL), _STEPS - 1)), 0.0)
     if rule is Rule.ENTROPY:

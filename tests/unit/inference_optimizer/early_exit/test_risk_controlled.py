@@ -1,0 +1,133 @@
+"""Early tokens: decided as profiled, with a cache that ends as if nobody had left early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from assay.cancel import CancelToken
+from assay.errors import Cancelled, FailedPrecondition
+from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
+from assay_inference_optimizer.core.early_exit.greedy import greedy
+from assay_inference_optimizer.core.early_exit.logit_lens import residuals
+from assay_inference_optimizer.core.early_exit.parts import parts_of
+from assay_inference_optimizer.core.early_exit.risk_controlled import Emitted, generate
+from assay_inference_optimizer.core.early_exit.rules import Rule, logit_measures, patience, state_cosine
+
+Trained = Callable[[str], PreTrainedModel]
+# Thresholds in the middle: tokens leave at several layers.
+MIDDLE = {
+    Rule.MAX_PROBABILITY: 0.3,
+    Rule.MARGIN: 0.15,
+    Rule.ENTROPY: 2.4,
+    Rule.STATE_COSINE: 0.8,
+    Rule.PATIENCE: 1.0,
+}
+
+
+def at(rule: Rule, threshold: float | None, exit_layers: tuple[int, ...] = (1, 2, 3)) -> Thresholds:
+    return Thresholds("m", 4, exit_layers, rule, threshold, 0.02, 0.05, 1000, 0.0, 0.0, 0.0)
+
+
+def run(
+    model: PreTrainedModel, ids: Tensor, thresholds: Thresholds, count: int = 24, **options: object
+) -> list[Emitted]:
+    return list(generate(model, ids, thresholds, count, cancel=CancelToken(), **options))
+
+
+@torch.no_grad()
+def as_profiled(model: PreTrainedModel, text: Tensor, thresholds: Thresholds) -> list[tuple[int, int]]:
+    """(exit layer, token) at each position of a finished text, from the lens."""
+    parts, hidden, exits = parts_of(model), residuals(model, text), thresholds.exit_layers
+    logits = torch.stack([parts.logits(layer[0]) for layer in hidden[1:]])  # [L, T, V]
+    answers = logits.argmax(dim=-1)
+    at_exits = [layer - 1 for layer in exits]
+    measure = {
+        **{rule: value[at_exits] for rule, value in logit_measures(logits).items()},
+        Rule.STATE_COSINE: torch.stack([state_cosine(hidden[layer][0], hidden[layer - 1][0]) for layer in exits]),
+        Rule.PATIENCE: patience(answers[at_exits]),
+    }[thresholds.rule]
+    assert thresholds.threshold is not None
+    passed = thresholds.rule.exits(measure, thresholds.threshold)
+    layers = [next((exits[i] for i in range(len(exits)) if passed[i, t]), 4) for t in range(text.shape[1])]
+    return [(layer, int(answers[layer - 1, t])) for t, layer in enumerate(layers)]
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@pytest.mark.parametrize("name", ["llama", "mamba2"])
+def test_tokens_leave_where_the_profile_says(trained_model: Trained, prompts: Tensor, name: str, rule: Rule) -> None:
+    # Were skipped layers filled with copies, later tokens would differ from those of the profile.
+    model, thresholds, seen = trained_model(name), at(rule, MIDDLE[rule]), set()
+    for row in prompts[:3]:
+        said = run(model, row[None], thresholds)
+        text = torch.cat([row, torch.tensor([each.token for each in said[:-1]])])[None]
+        expected = as_profiled(model, text, thresholds)[len(row) - 1 :]
+        assert [(each.exit_layer, each.token) for each in said] == expected
+        seen |= {each.exit_layer for each in said}
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3_moe", "mamba2"])
+@pytest.mark.parametrize("threshold", [0.3, 0.0])  # some leave; all leave at layer 1 and the upper layers never run
+def test_the_cache_ends_as_if_nobody_had_left(
+    trained_model: Trained, prompts: Tensor, name: str, threshold: float
+) -> None:
+    model, ids = trained_model(name), prompts[:1]
+    cache = DynamicCache(config=model.config)
+    said = run(model, ids, at(Rule.MAX_PROBABILITY, threshold), cache=cache)
+    text = torch.cat([ids, torch.tensor([[each.token for each in said]])], dim=1)
+    with torch.no_grad():
+        expected = model(input_ids=text, use_cache=False).logits[0, -1]
+        option = {"cache_params" if name == "mamba2" else "past_key_values": cache}
+        found = model(input_ids=text[:, -1:], use_cache=True, **option).logits[0, -1]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_uncalibrated_means_no_early_exit(trained_model: Trained, prompts: Tensor, cancel: CancelToken) -> None:
+    model = trained_model("llama")
+    said = run(model, prompts[:1], at(Rule.MARGIN, None))
+    assert [each.token for each in said] == [token for token, _ in greedy(model, prompts[:1], 24, cancel=cancel)]
+    assert {(each.exit_layer, each.heads) for each in said} == {(4, 1)}
+
+
+def test_the_boldest_threshold_runs_one_layer_and_one_head(trained_model: Trained, prompts: Tensor) -> None:
+    model, calls = trained_model("llama"), [0] * 4
+    handles = [
+        layer.register_forward_hook(lambda *_, index=index: calls.__setitem__(index, calls[index] + 1))
+        for index, layer in enumerate(parts_of(model).layers)
+    ]
+    said = run(model, prompts[:1], at(Rule.MAX_PROBABILITY, 0.0), 20)
+    for handle in handles:
+        handle.remove()
+    assert {(each.exit_layer, each.heads) for each in said} == {(1, 1)}
+    assert calls == [21, 1, 1, 1]  # the prompt, and then the first layer alone
+
+
+def test_few_exits(trained_model: Trained, prompts: Tensor) -> None:
+    said = run(trained_model("llama"), prompts[:1], at(Rule.MAX_PROBABILITY, 0.25, (2,)))
+    assert {each.exit_layer for each in said} == {2, 4}
+    assert {each.heads for each in said if each.exit_layer == 4} == {2}
+
+
+def test_it_ends_at_the_end_token_and_when_cancelled(trained_model: Trained, prompts: Tensor) -> None:
+    model, thresholds = trained_model("llama"), at(Rule.MAX_PROBABILITY, 0.6)
+    said = [each.token for each in run(model, prompts[:1], thresholds)]
+    assert [each.token for each in run(model, prompts[:1], thresholds, eos=(said[5],))] == said[
+        : said.index(said[5]) + 1
+    ]
+    cancel = CancelToken()
+    tokens = generate(model, prompts[:1], thresholds, 24, cancel=cancel)
+    next(tokens)
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        next(tokens)
+
+
+def test_thresholds_of_another_depth_are_refused(trained_model: Trained, prompts: Tensor) -> None:
+    thresholds = Thresholds("m", 6, (1, 2), Rule.MARGIN, 0.5, 0.02, 0.05, 10, 0.0, 0.0, 0.0)
+    with pytest.raises(FailedPrecondition, match="6 layers, this one has 4"):
+        run(trained_model("llama"), prompts[:1], thresholds)
