@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,8 +32,8 @@ def remote(connection: Connection, trained: Any) -> LanguageModel:
 
 
 @pytest.fixture(params=["local", "remote"])
-def model(request: pytest.FixtureRequest) -> Iterator[LanguageModel]:
-    yield request.getfixturevalue(request.param)
+def model(request: pytest.FixtureRequest) -> LanguageModel:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
