@@ -57,7 +57,7 @@ def _selection(sparse: SparseConfig, heads: int, key_heads: int, text: object, l
 
 
 def active_weights(model: PreTrainedModel) -> float:
-    """Weights that multiply each token of a prefill: linear layers without the head, of experts the chosen share."""
+    """Weights that multiply each token of a prefill: matrices without the head, of experts the chosen share."""
     text = model.config.get_text_config(decoder=True)
     counts = (getattr(text, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts"))
     experts = int(next(filter(None, counts), 0))
@@ -68,6 +68,6 @@ def active_weights(model: PreTrainedModel) -> float:
         owner: nn.Module = model.get_submodule(name.rpartition(".")[0])
         if parameter.dim() == 3 and experts and parameter.shape[0] == experts:
             total += parameter.numel() * share
-        elif isinstance(owner, nn.Linear) and parameter.dim() == 2 and owner is not head:
+        elif parameter.dim() == 2 and owner is not head and not isinstance(owner, nn.Embedding):
             total += parameter.numel()
     return total
