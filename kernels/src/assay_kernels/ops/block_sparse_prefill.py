@@ -113,12 +113,19 @@ def _cpu(call: Call) -> tuple[Tensor, Tensor]:
                 blocks = lists[b, head, entry, :count]
                 k, v = call.tokens(b, blocks, keys)
                 part = slice(low - lengths[b] + q_len, high - lengths[b] + q_len)
-                q = call.q[b, queries, part].reshape(1, kv, group * (high - low), head_dim)
-                own = int(blocks[-1]) == block
-                bias = mask.rows(low - block * size, high - low, k.shape[1], min(size, lengths[b] - block * size))
-                o, e = dense_attention(q, k[None], v[None], call.scaling, bias if own else None)
-                out[b, queries, part] = o.reshape(kv * group, high - low, head_dim)
-                lse[b, queries, part] = e.reshape(kv * group, high - low)
+                # A lone query ends its block, so nothing is masked; its heads are not packed, because a product of one
+                # row adds up more accurately than one of a few.
+                lone = high - low == 1
+                bias = None
+                if int(blocks[-1]) == block and not lone:
+                    own = min(size, lengths[b] - block * size)
+                    bias = mask.rows(low - block * size, high - low, k.shape[1], own)
+                members: list[slice] = [slice(g, g + 1) for g in range(group)] if lone else [slice(None)]
+                for of in members:
+                    q = call.q[b, queries, part].unflatten(0, (kv, group))[:, of]
+                    o, e = dense_attention(q.reshape(1, kv, -1, head_dim), k[None], v[None], call.scaling, bias)
+                    out[b, queries, part].unflatten(0, (kv, group))[:, of] = o.reshape(q.shape)
+                    lse[b, queries, part].unflatten(0, (kv, group))[:, of] = e.reshape(q.shape[:-1])
     return out, lse
 
 
@@ -156,7 +163,9 @@ def _launch(call: Call) -> tuple[Tensor, Tensor]:
     shared = call.selection.indices.shape[1]
     units = max(shared, call.kv_heads)
     group = heads // units
-    tile_m = min(128, max(16, triton.next_power_of_2(group * size)))
+    # A float32 product is made of three of the tensor cores' (its accuracy, unlike their single tf32): smaller tiles.
+    triple = call.q.dtype == torch.float32
+    tile_m = min(64 if triple else 128, max(16, triton.next_power_of_2(group * size)))
     tiles = triton.cdiv(group * size, tile_m)
     if not batch or not rows.entries:
         return out, lse
@@ -172,8 +181,9 @@ def _launch(call: Call) -> tuple[Tensor, Tensor]:
         0 if table is None else table.stride(1),
         call.scaling * LOG2E, q_len, call.k_len, rows.entries, call.k.shape[0], units // shared,
         call.group // group,
-        GROUP=group, HEAD_DIM=head_dim, D=max(16, triton.next_power_of_2(head_dim)), SIZE=size, N=min(size, 64),
-        M=tile_m, TILES=tiles, PAGED=table is not None, num_warps=8 if wide and tile_m > 64 else 4, num_stages=2,
+        GROUP=group, HEAD_DIM=head_dim, D=max(16, triton.next_power_of_2(head_dim)), SIZE=size,
+        N=min(size, 32 if triple else 64), M=tile_m, TILES=tiles, PAGED=table is not None,
+        num_warps=8 if wide and tile_m > 32 else 4, num_stages=2,
     )  # fmt: skip
     return out, lse
 
@@ -226,7 +236,7 @@ def attend_tile(
         exists = tl.max(allowed.to(tl.int32), 0) > 0
         k_mask, v_mask = k_mask & exists[None, :], v_mask & exists[:, None]
     k_tile = tl.load(k + keys[None, :] * stride_kt + dims[:, None] * stride_kd, mask=k_mask, other=0.0)
-    logits = tl.dot(q, k_tile, input_precision="ieee") * scale
+    logits = tl.dot(q, k_tile, input_precision="tf32x3") * scale
     if MASKED:
         logits = tl.where(allowed, logits, float("-inf"))
     new_m = tl.maximum(m, tl.max(logits, 1))
@@ -235,7 +245,7 @@ def attend_tile(
     shrink = tl.exp2(m - safe_m)
     total = total * shrink + tl.sum(weights, 1)
     v_tile = tl.load(v + keys[:, None] * stride_vt + dims[None, :] * stride_vd, mask=v_mask, other=0.0)
-    acc = acc * shrink[:, None] + tl.dot(weights.to(v_tile.dtype), v_tile, input_precision="ieee")
+    acc = acc * shrink[:, None] + tl.dot(weights.to(v_tile.dtype), v_tile, input_precision="tf32x3")
     return new_m, total, acc
 
 

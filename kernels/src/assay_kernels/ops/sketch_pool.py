@@ -277,8 +277,7 @@ def _pool_kernel(
         tl.store(left + (b * heads + head) * HEAD_DIM + dims, total, mask=inside)
     mixed = total / (high - block * SIZE).to(tl.float32) * tl.load(signs + dims)
     for stage in tl.static_range(LOG_D):
-        half: tl.constexpr = 1 << stage
-        pairs = tl.permute(tl.reshape(mixed, [D // (2 * half), 2, half]), (0, 2, 1))
+        pairs = tl.permute(tl.reshape(mixed, [D // (2 << stage), 2, 1 << stage]), (0, 2, 1))
         upper, lower = tl.split(pairs)
         mixed = tl.reshape(tl.permute(tl.join(upper + lower, upper - lower), (0, 2, 1)), [D])
     slot = tl.load(slots + dims)
