@@ -56,8 +56,9 @@ def select_blocks(
     if density is None:
         wanted = forced + (top_k or 0)
     else:
-        table = block_budget(blocks, density, rows.block_size, sink_blocks=sink_blocks, window_blocks=window_blocks)
-        wanted = table.to(ids.device)[ids.clamp(min=0)]
+        check_density(density)
+        table = _budget_on(blocks, density, rows.block_size, sink_blocks, window_blocks, ids.device)
+        wanted = table[ids.clamp(min=0)]
     wanted = torch.minimum(wanted, ids + 1)  # 0 where the entry is empty
     capacity = _capacity(blocks, top_k, density, rows.block_size, sink_blocks, window_blocks)
     forced_blocks = is_forced(ids, blocks, sink_blocks, window_blocks)
@@ -82,8 +83,7 @@ def block_budget(
     """
     check_block_size(block_size)
     check_forced(sink_blocks, window_blocks)
-    if not 0 < density <= 1:
-        raise ValueError(f"density: {density} is not within 0 (excluded) and 1 (included)")
+    check_density(density)
     table = _budget(1 << max(0, blocks - 1).bit_length(), density, block_size, sink_blocks, window_blocks)
     return torch.tensor(table[:blocks], dtype=torch.int64)
 
@@ -101,6 +101,20 @@ def _budget(blocks: int, density: float, size: int, sink_blocks: int, window_blo
         debt += count - 1 + diagonal - share
         budget.append(count)
     return tuple(budget)
+
+
+@functools.lru_cache(maxsize=256)
+def _budget_on(
+    blocks: int, density: float, size: int, sink_blocks: int, window_blocks: int, device: torch.device
+) -> Tensor:
+    """block_budget, kept where it is read: a copy to a GPU would stop the capture of a graph."""
+    table = block_budget(blocks, density, size, sink_blocks=sink_blocks, window_blocks=window_blocks)
+    return table.to(device)
+
+
+def check_density(density: float) -> None:
+    if not 0 < density <= 1:
+        raise ValueError(f"density: {density} is not within 0 (excluded) and 1 (included)")
 
 
 def check_forced(sink_blocks: int, window_blocks: int) -> None:
@@ -126,8 +140,8 @@ def _capacity(
     if density is None:
         most = sink_blocks + window_blocks + 1 + (top_k or 0)
     else:
-        table = block_budget(blocks, density, size, sink_blocks=sink_blocks, window_blocks=window_blocks)
-        most = int(table.max()) if blocks else 0
+        padded = 1 << max(0, blocks - 1).bit_length()
+        most = max(_budget(padded, density, size, sink_blocks, window_blocks)[:blocks], default=0)
     return max(1, min(blocks, most))
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from unit.kernels.parts import Layer, as_rows, random_heads
 
-from assay_kernels import block_score, extend_blocks, feature_sketch, query_blocks, select_blocks, sketch_pool
+from assay_kernels import block_score, extend_blocks, feature_sketch, query_blocks, select_blocks, sketch_pool, walk
+from assay_kernels.exact import GRID_BITS, round_to_grid
 
 SIZE = 16
 
@@ -54,12 +55,22 @@ def test_rows_of_scores_are_the_same_however_they_are_asked_for():
 def test_lists_are_those_of_the_reference(how):
     # Five levels of scores, one of them -0: ties everywhere.
     generator = torch.Generator().manual_seed(0)
-    rows = query_blocks(13 * SIZE, 21 * SIZE, SIZE, starts=torch.tensor([0, 5, 200, 336]))
-    scores = torch.randint(-2, 3, (4, 2, rows.entries, 21), generator=generator).float()
+    rows = query_blocks(5 * SIZE, 21 * SIZE, SIZE, starts=torch.tensor([0, 261, 336]))
+    scores = torch.randint(-2, 3, (3, 2, rows.entries, 21), generator=generator).float()
     scores[scores == 0] = torch.tensor([0.0, -0.0]).repeat(scores.numel())[: int((scores == 0).sum())]
     chosen = [select_blocks(scores, rows, implementation=name, **how) for name in ("reference", "triton")]
     chosen[1].check()
     assert as_rows(chosen[0]) == as_rows(chosen[1])
+
+
+def test_a_step_of_the_walk_is_bit_equal_to_the_cpu_path():
+    a = torch.rand(2, 70, 70, generator=torch.Generator().manual_seed(0)).double().tril(-1)
+    a[:, 0, 0] = 1
+    a = round_to_grid(a / a.sum(-1, keepdim=True), GRID_BITS).float()
+    part = a[:, 60:63]
+    for state in (None, a[:, 40:43]):
+        cpu, triton = (walk(part, a, state, damping=0.25, degree=3, implementation=name) for name in ("cpu", "triton"))
+        assert torch.equal(cpu, triton)
 
 
 def test_a_layer_selects_what_the_cpu_path_selects():
