@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import grpc.aio
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.message import Message
 
@@ -33,6 +34,14 @@ ATTEMPTS = 5
 WATCH_PATIENCE_S = 300.0
 STOP_PATIENCE_S = 5.0
 REACH_PATIENCE_S = 3.0
+OPTIONS = [
+    ("grpc.max_receive_message_length", 4 * 2**20),
+    ("grpc.max_send_message_length", 4 * 2**20),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    # Programs of one process must not share a channel by accident of equal addresses.
+    ("grpc.use_local_subchannel_pool", 1),
+]
 
 
 def ignore_progress(metadata: assay_operations_pb2.OperationMetadata) -> None:
@@ -168,6 +177,14 @@ def connect(service: str, endpoint: str | None = None, *, config: Config | None 
         yield connection
 
 
+def aio_channel(address: str) -> grpc.aio.Channel:
+    """An asyncio channel to `address`, with TLS as of `connect` unless it is a socket file; the caller closes it."""
+    credentials = None if address.startswith("unix:") else _credentials(os.environ)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, OPTIONS)
+
+
 @contextmanager
 def embedded(config: Config) -> Iterator[Connection]:
     """A connection to the installed services, run inside this process."""
@@ -182,18 +199,10 @@ def embedded(config: Config) -> Iterator[Connection]:
 
 @contextmanager
 def _open(address: str, credentials: grpc.ChannelCredentials | None) -> Iterator[grpc.Channel]:
-    options = [
-        ("grpc.max_receive_message_length", 4 * 2**20),
-        ("grpc.max_send_message_length", 4 * 2**20),
-        ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.max_reconnect_backoff_ms", 2000),
-        # Programs of one process must not share a channel by accident of equal addresses.
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
     channel = (
-        grpc.insecure_channel(address, options)
+        grpc.insecure_channel(address, OPTIONS)
         if credentials is None
-        else grpc.secure_channel(address, credentials, options)
+        else grpc.secure_channel(address, credentials, OPTIONS)
     )
     with channel:
         yield channel

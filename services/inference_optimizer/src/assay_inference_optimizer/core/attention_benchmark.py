@@ -52,6 +52,20 @@ class BenchmarkSettings:
             )
 
 
+class _Shape:
+    """The settings as a model's config, which sparse settings are checked against."""
+
+    num_hidden_layers = 1024
+
+    def __init__(self, settings: BenchmarkSettings) -> None:
+        self.num_attention_heads = settings.query_heads
+        self.num_key_value_heads = settings.kv_heads
+        self.head_dim = settings.head_dim
+
+    def get_text_config(self, decoder: bool) -> _Shape:
+        return self
+
+
 @dataclass(frozen=True)
 class Benchmark:
     """Milliseconds are medians over rounds. ratio: of the fastest dense path's time over sparse_ms, round by round.
@@ -80,6 +94,7 @@ def run_benchmark(settings: BenchmarkSettings, sparse: SparseConfig, *, cancel: 
     from assay_inference_optimizer.core.sparse.config import Method
 
     settings.check()
+    sparse.check(_Shape(settings))
     if sparse.method not in (Method.SKETCH_WALK, Method.ONE_HOP):
         raise InvalidInput(
             "sparse.selection", f"is {sparse.method.value}; only sketch_walk and one_hop are made to be fast"
