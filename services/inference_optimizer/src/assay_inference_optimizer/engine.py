@@ -86,7 +86,11 @@ def resolve(request: own.ResolveStep, context: StepContext) -> own.Resolved:
     with use_model(context.artifacts, request.model) as served:
         context_tokens = served.context_tokens or DEFAULT_LENGTH
         answer = own.Resolved(
-            model=served.digest, text=request.text, layers=served.layers, context_tokens=context_tokens
+            model=served.digest,
+            text=request.text,
+            layers=served.layers,
+            context_tokens=context_tokens,
+            sparse_layers=served.sparse_layers,
         )
     if request.text.text:
         found = context.artifacts.get(request.text.text)

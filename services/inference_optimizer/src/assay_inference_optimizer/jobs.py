@@ -13,6 +13,9 @@ FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
 # Sequences of 512 tokens or what the model reads; enough for a first answer in minutes on two cores.
 PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 32, 64, 1000
 EXAMINED_SEQUENCES = {"plan": 8, "comparison": 16, "profile": 32}
+EXAMINED_DENSITY = 0.2
+READ_TOKENS = 512  # in a sequence, unless a caller says otherwise
+MANY_BLOCKS = 32
 
 
 async def plan_sparsity(run: Run, request: api.PlanSparsityRequest) -> api.PlanSparsityResult:
@@ -65,27 +68,45 @@ async def inspect_selection(run: Run, request: api.InspectSelectionRequest) -> a
 
 
 async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.ExamineResult:
-    """The section of a report card: speed plan, block map, density against loss, exit curves."""
+    """The section of a report card: speed plan, block map, density against loss, exit curves.
+
+    A model without layers that can run sparse gets exit curves alone.
+    """
+    found = await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=request.model))
+    model, write = found.model, own.WriteSectionStep(model=found.model)
 
     def text(part: str) -> api.TextSelection:
         return api.TextSelection(text=request.text, sequences=EXAMINED_SEQUENCES.get(part, 0))
 
-    model = request.model
-    plan = await plan_sparsity(run.scope("plan"), api.PlanSparsityRequest(model=model, text=text("plan")))
-    comparison = await compare_selection(
-        run.scope("comparison"), api.CompareSelectionRequest(model=model, text=text("comparison"))
-    )
-    selection = await inspect_selection(
-        run.scope("selection"), api.InspectSelectionRequest(model=model, text=text("selection"))
-    )
-    profile = await profile_early_exit(
-        run.scope("profile"), api.ProfileEarlyExitRequest(model=model, text=text("profile"))
-    )
-    found = await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=model))
-    write = own.WriteSectionStep(
-        model=found.model, plan=plan, comparison=comparison, profile=profile, selection=selection
-    )
+    if found.sparse_layers:
+        sparse = _fitting(found)
+        plan = api.PlanSparsityRequest(model=model, text=text("plan"), sparse=sparse)
+        write.plan.CopyFrom(await plan_sparsity(run.scope("plan"), plan))
+        comparison = api.CompareSelectionRequest(model=model, text=text("comparison"), sparse=sparse)
+        write.comparison.CopyFrom(await compare_selection(run.scope("comparison"), comparison))
+        selection = api.InspectSelectionRequest(model=model, text=text("selection"), sparse=sparse)
+        write.selection.CopyFrom(await inspect_selection(run.scope("selection"), selection))
+    profile = api.ProfileEarlyExitRequest(model=model, text=text("profile"))
+    write.profile.CopyFrom(await profile_early_exit(run.scope("profile"), profile))
     return await run.step("section", steps.WRITE_SECTION, write)
+
+
+def _fitting(found: own.Resolved) -> api.SparseConfig:
+    """Settings that leave something to choose in what the model reads at once: some 32 blocks, if they can be had.
+
+    Two dense layers are of little use in a model that has hardly more.
+    """
+    read = min(found.context_tokens, READ_TOKENS)
+    block = 16
+    while block < 64 and read // (2 * block) >= MANY_BLOCKS:
+        block *= 2
+    return api.SparseConfig(
+        block_size=block,
+        sink_tokens=block,
+        window_tokens=2 * block,
+        target_density=EXAMINED_DENSITY,
+        dense_layers=min(2, found.layers // 3),
+    )
 
 
 async def _resolve(run: Run, model: str, text: api.TextSelection, split: str, sequences: int) -> own.Resolved:

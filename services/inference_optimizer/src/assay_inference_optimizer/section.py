@@ -12,69 +12,86 @@ from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
 from assay_inference_optimizer import report
 
+NO_SPARSE = "No layer of this model can run sparse."
 PACKAGES = ("assay-inference-optimizer", "assay-kernels", "torch", "transformers")
 
 
 def write_section(artifacts: ArtifactStore, request: own.WriteSectionStep) -> str:
     """Puts the section together from what was measured; returns its digest."""
     plan, comparison, profile, selection = request.plan, request.comparison, request.profile, request.selection
-    plots = {
-        "density.svg": report.density_loss_plot(plan, comparison),
-        "blocks.svg": report.block_heat_map(selection),
-        "exits.svg": report.exit_curves_plot(profile),
-        "rules.svg": report.exit_rules_plot(profile),
+    sparse = request.HasField("plan")
+    drawn = {
+        Plot("exits.svg", "Exit curves", "After which layer the answer is there, and how near the state is to it."): (
+            report.exit_curves_plot(profile)
+        ),
+        Plot("rules.svg", "Exit rules", "Layers saved against agreement; dotted line: 99 %."): (
+            report.exit_rules_plot(profile)
+        ),
     }
-    lineage = {
-        "model": request.model,
-        "sparsity-plan": plan.plan,
-        "selection-comparison": comparison.comparison,
-        "block-selection": selection.selection,
-        "exit-profile": profile.profile,
-    }
+    tables = [_class_table(profile)]
+    lineage = {"model": request.model, "exit-profile": profile.profile}
+    if sparse:
+        blocks = "Blue: key blocks that a query block attends to; grey: that it could."
+        drawn = {
+            Plot("density.svg", "Density against loss", "What reading less costs; bars: 95 % paired bootstrap."): (
+                report.density_loss_plot(plan, comparison)
+            ),
+            Plot("blocks.svg", "Blocks chosen", blocks): report.block_heat_map(selection),
+            **drawn,
+        }
+        tables = [_plan_table(plan, selection), _method_table(comparison), *tables]
+        lineage |= {
+            "sparsity-plan": plan.plan,
+            "selection-comparison": comparison.comparison,
+            "block-selection": selection.selection,
+        }
     section = Section(
         service="inference_optimizer",
         title="Speed",
         question="How much faster can this model run, at what loss?",
-        answer=_answer(plan, profile),
-        figures=_figures(plan, profile),
-        tables=(_plan_table(plan, selection), _method_table(comparison), _class_table(profile)),
-        plots=(
-            Plot("density.svg", "Density against loss", "What reading less costs; bars: 95 % paired bootstrap."),
-            Plot("blocks.svg", "Blocks chosen", "Blue: key blocks that a query block attends to; grey: that it could."),
-            Plot("exits.svg", "Exit curves", "After which layer the answer is there, and how near the state is to it."),
-            Plot("rules.svg", "Exit rules", "Layers saved against agreement; dotted line: 99 %."),
+        answer=f"{_sparse_answer(plan) if sparse else NO_SPARSE} {_exit_answer(profile)}",
+        figures=(*(_sparse_figures(plan) if sparse else ()), *_exit_figures(profile)),
+        tables=tuple(tables),
+        plots=tuple(drawn),
+        caveats=(
+            *(_sparse_caveats(plan, comparison, selection) if sparse else ()),
+            *_exit_caveats(profile),
         ),
-        caveats=tuple(_caveats(plan, comparison, profile, selection)),
         lineage=lineage,
     )
+    plots = {plot.file: svg for plot, svg in drawn.items()}
     versions = {name: metadata.version(name) for name in PACKAGES}
     return artifacts.put(KIND, section.to_files(plots), inputs=list(lineage.values()), versions=versions)
 
 
-def _answer(plan: api.PlanSparsityResult, profile: api.ProfileEarlyExitResult) -> str:
-    if plan.within_budget:
-        attended = sum(layer.density for layer in plan.layers) / max(1, len(plan.layers))
-        sparse = (
-            f"Attending to {attended:.0%} of the causal pairs raises the loss by {plan.increase_nats.mean:+.4f} nats "
-            f"per token, and would make attention {plan.predicted_attention_ratio:.2f} times and a whole prefill of "
-            f"{plan.length:,} tokens {plan.predicted_prefill_ratio:.2f} times as fast, counted in multiplications."
-        )
-    else:
-        sparse = "No density below 1 that was tried keeps the rise in loss within the budget: attention stays dense."
+def _sparse_answer(plan: api.PlanSparsityResult) -> str:
+    if not plan.within_budget:
+        return "No density below 1 that was tried keeps the rise in loss within the budget: attention stays dense."
+    return (
+        f"Attending to {_mean_density(plan):.0%} of the causal pairs raises the loss by {plan.increase_nats.mean:+.4f} "
+        f"nats per token, and would make attention {plan.predicted_attention_ratio:.2f} times and a whole prefill of "
+        f"{plan.length:,} tokens {plan.predicted_prefill_ratio:.2f} times as fast, counted in multiplications."
+    )
+
+
+def _exit_answer(profile: api.ProfileEarlyExitResult) -> str:
     suited = profile.suitability
     if not suited.rule:
-        return f"{sparse} No exit rule could be certified at 1 % disagreement."
+        return "No exit rule could be certified at 1 % disagreement."
     return (
-        f"{sparse} Leaving early saves {suited.gross_saving:.0%} of the layers at most 1 % disagreement "
+        f"Leaving early saves {suited.gross_saving:.0%} of the layers at 1 % disagreement at most "
         f"({suited.net_saving:+.0%} net of looking); an oracle would save {profile.oracle_saving:.0%}."
     )
 
 
-def _figures(plan: api.PlanSparsityResult, profile: api.ProfileEarlyExitResult) -> tuple[Figure, ...]:
-    attended = sum(layer.density for layer in plan.layers) / max(1, len(plan.layers))
-    rise, suited = plan.increase_nats, profile.suitability
+def _mean_density(plan: api.PlanSparsityResult) -> float:
+    return sum(layer.density for layer in plan.layers) / max(1, len(plan.layers))
+
+
+def _sparse_figures(plan: api.PlanSparsityResult) -> tuple[Figure, ...]:
+    rise = plan.increase_nats
     return (
-        Figure("Density of the plan", 100 * attended, "% of causal pairs", note="counted, mean over layers"),
+        Figure("Density of the plan", 100 * _mean_density(plan), "% of causal pairs", note="counted, mean over layers"),
         Figure("Rise in loss", rise.mean, "nats per token", rise.low, rise.high, "paired bootstrap over sequences"),
         Figure("Attention, dense over sparse", plan.predicted_attention_ratio, "x", note="multiplications, not time"),
         Figure(
@@ -83,6 +100,12 @@ def _figures(plan: api.PlanSparsityResult, profile: api.ProfileEarlyExitResult) 
             "x",
             note="multiplications, not time",
         ),
+    )
+
+
+def _exit_figures(profile: api.ProfileEarlyExitResult) -> tuple[Figure, ...]:
+    suited = profile.suitability
+    return (
         Figure(
             "Early-exit suitability",
             100 * suited.gross_saving,
@@ -154,15 +177,12 @@ def _class_table(profile: api.ProfileEarlyExitResult) -> Table:
     )
 
 
-def _caveats(
-    plan: api.PlanSparsityResult,
-    comparison: api.CompareSelectionResult,
-    profile: api.ProfileEarlyExitResult,
-    selection: api.InspectSelectionResult,
+def _sparse_caveats(
+    plan: api.PlanSparsityResult, comparison: api.CompareSelectionResult, selection: api.InspectSelectionResult
 ) -> Iterator[str]:
     yield (
-        "Speeds are predicted by counting multiplications; `assay inference-optimizer bench attention` measures what "
-        "this machine reaches of them."
+        "Speeds are predicted by counting multiplications; `assay inference-optimizer bench attention` measures what a "
+        "machine reaches of them."
     )
     rise = {method.selection: method.increase_nats for method in comparison.methods}
     walk, window = rise.get(api.SELECTION_SKETCH_WALK), rise.get(api.SELECTION_SINK_WINDOW)
@@ -174,13 +194,16 @@ def _caveats(
     hop = rise.get(api.SELECTION_ONE_HOP)
     if walk is not None and hop is not None:
         yield f"The walk changes the loss by {walk.mean - hop.mean:+.4f} nats against scores without it (one hop)."
-    if selection.tokens < 8 * selection.block_size:
-        yield (
-            f"{selection.tokens} tokens are {-(-selection.tokens // max(1, selection.block_size))} blocks: there is "
-            "little to choose from; the model reads no more."
-        )
+    blocks = -(-selection.tokens // max(1, selection.block_size))
+    yield (
+        f"Measured on sequences of {plan.sequence_tokens} tokens with blocks of {selection.block_size} ({blocks} of "
+        "them); a longer context has more to choose from."
+    )
     if plan.sequences < 32:
         yield f"Only {plan.sequences} sequences were planned on; the interval is wide."
+
+
+def _exit_caveats(profile: api.ProfileEarlyExitResult) -> Iterator[str]:
     if profile.head_cost_layers > 1:
         yield f"One look through the head costs as much as {profile.head_cost_layers:.1f} layers."
     yield (

@@ -40,16 +40,18 @@ class ResolveStep(_message.Message):
     def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
 
 class Resolved(_message.Message):
-    __slots__ = ("model", "text", "layers", "context_tokens")
+    __slots__ = ("model", "text", "layers", "context_tokens", "sparse_layers")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_LAYERS_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     layers: int
     context_tokens: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., layers: _Optional[int] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+    sparse_layers: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., layers: _Optional[int] = ..., context_tokens: _Optional[int] = ..., sparse_layers: _Optional[int] = ...) -> None: ...
 
 class PlanStep(_message.Message):
     __slots__ = ("model", "text", "max_loss_increase_nats", "sparse", "length")

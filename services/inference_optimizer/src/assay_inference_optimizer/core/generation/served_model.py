@@ -15,6 +15,7 @@ from assay_inference_optimizer.core.generation.loop import BatchingLoop
 from assay_inference_optimizer.core.sparse.attach import attach
 from assay_inference_optimizer.core.sparse.cache import SparseCache
 from assay_inference_optimizer.core.sparse.config import SparseConfig
+from assay_inference_optimizer.core.sparse.fallbacks import unsuited
 
 
 class ServedModel:
@@ -32,7 +33,11 @@ class ServedModel:
         )
         if self.model.config.is_encoder_decoder:
             raise Unimplemented("model: is an encoder-decoder; use a causal language model")
-        attach(self.model)
+        self._unpluggable: FailedPrecondition | None = None
+        try:
+            attach(self.model)
+        except FailedPrecondition as error:  # it serves dense all the same
+            self._unpluggable = error
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(directory)
         self.begin: int | None = self.tokenizer.bos_token_id
         self.ends = _end_ids(self.model, self.tokenizer)
@@ -46,9 +51,11 @@ class ServedModel:
         self.loop = BatchingLoop(self.model, self.ends)
 
     def new_cache(self, sparse: SparseConfig | None) -> Cache:
-        """InvalidInput where the settings do not fit the model."""
+        """InvalidInput where the settings do not fit the model, FailedPrecondition where sparse attention does not."""
         if sparse is None:
             return DynamicCache(config=self.model.config)
+        if self._unpluggable is not None:
+            raise self._unpluggable
         try:
             sparse.check(self.model.config)
         except InvalidInput as error:
@@ -56,6 +63,13 @@ class ServedModel:
             name = field if field == "model" else f"sparse.{field}"
             raise InvalidInput(name, error.violations[0].description) from None
         return SparseCache(self.model.config, sparse)
+
+    @property
+    def sparse_layers(self) -> int:
+        """How many layers can run sparse."""
+        if self._unpluggable is not None:
+            return 0
+        return self.layers - len(unsuited(self.model.config.get_text_config(decoder=True)))
 
     def bytes_of(self, tokens: int) -> int:
         """Of keys and values of a request of that many tokens."""
