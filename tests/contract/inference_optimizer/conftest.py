@@ -5,9 +5,14 @@ from __future__ import annotations
 import email
 import json
 import logging
+import os
+import re
 import shutil
+import subprocess
+import sys
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +23,6 @@ from assay.artifacts.store import ArtifactStore
 from assay.cancel import CancelToken
 from assay.client.connection import Connection, connect
 from assay.config import Config
-from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import inference_optimizer_pb2_grpc
 from assay.progress import silent
 from assay.zoo.recipes import RECIPES
@@ -87,9 +91,38 @@ def stub(connection: Connection) -> Any:
     return inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)
 
 
+class Front:
+    """A front of inference-optimizer in a process of its own."""
+
+    def __init__(self, store: str, engine: str, environment: Mapping[str, str]) -> None:
+        settings = {"ASSAY_STORE": store, "ASSAY_LISTEN": "127.0.0.1:0", "ASSAY_DRAIN_S": "0", "ASSAY_ENGINE": engine}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "assay.server", "inference_optimizer"],
+            env={**os.environ, **environment, **settings},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.address = self._read_address()
+        # Whoever does not read the log blocks who writes it.
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=60)
+
+    def _read_address(self) -> str:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := re.search(r"serving .* on (127\.0\.0\.1:\d+)", line):
+                return found[1]
+        raise RuntimeError("the front did not start")
+
+    def _drain(self) -> None:
+        assert self.process.stderr is not None
+        for _ in self.process.stderr:
+            pass
+
+
 def new_id() -> str:
     return str(uuid.uuid4())
-
-
-def prompt(text: str) -> api.Prompt:
-    return api.Prompt(text=text)
