@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from assay_inference_optimizer.core.early_exit.draft_length import DraftLength
+from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftLength
 
 
 def taught(confidence: float, kept: bool, rounds: int = 60) -> DraftLength:
     """After `rounds` rounds of one draft, of 2 lower layers of 8 and a head of 0.5 layers."""
-    length = DraftLength(6, draft_cost=2.0, head_cost=0.5, verify_cost=6.0)
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(rounds):
         length.begin()
         length.end([confidence], int(kept), probes=1)
@@ -33,9 +33,9 @@ def test_drafts_that_never_hold_are_not_passed_on() -> None:
 
 
 def test_the_chain_ends_where_its_chance_no_longer_pays() -> None:
-    # Half of the drafts at this confidence hold. Two tokens a round of 10.5 give 0.16 a unit (1.5 on average): a
-    # pass costs 2, so chances of 1/2 pay and chances of 1/4 or 1/8 do not.
-    length = DraftLength(6, draft_cost=2.0, head_cost=0.5, verify_cost=6.0)
+    # Half of the drafts at this confidence hold. 1.5 tokens a round of 11 give 0.136 a unit: a pass
+    # of 2 must have a chance above 0.27, so 1/2 pays and 1/4 does not.
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for index in range(200):
         length.begin()
         length.end([0.55], index % 2, probes=1)
@@ -44,7 +44,7 @@ def test_the_chain_ends_where_its_chance_no_longer_pays() -> None:
 
 def test_hopeless_probing_is_tried_now_and_then_only() -> None:
     # A head of 15 layers, as Fox-1's: looking costs more than drafting could save.
-    length = DraftLength(6, draft_cost=4.0, head_cost=15.0, verify_cost=28.0)
+    length = DraftLength(6, Costs(draft=4.0, head=15.0, verify=28.0))
     for _ in range(64):
         length.begin()
         length.end([0.5], 0, probes=1)
@@ -53,3 +53,12 @@ def test_hopeless_probing_is_tried_now_and_then_only() -> None:
         length.begin()
         looks += length.probe(0, 100)
     assert looks == 4
+
+
+def test_measured_costs_replace_the_assumed() -> None:
+    # By multiply-adds the lower layers are a quarter of a pass; on this machine they turn out to be nearly all of it.
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
+    for _ in range(40):
+        length.begin()
+        length.end([0.75], 1, probes=1, measured=Costs(draft=0.9, head=0.05, verify=0.1))
+    assert drafted(length, 0.75) == 0

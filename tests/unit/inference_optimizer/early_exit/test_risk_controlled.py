@@ -16,17 +16,9 @@ from assay_inference_optimizer.core.early_exit.greedy import greedy
 from assay_inference_optimizer.core.early_exit.logit_lens import residuals
 from assay_inference_optimizer.core.early_exit.parts import parts_of
 from assay_inference_optimizer.core.early_exit.risk_controlled import Emitted, generate
-from assay_inference_optimizer.core.early_exit.rules import Rule, logit_measures, patience, state_cosine
+from assay_inference_optimizer.core.early_exit.rules import Rule, measures, patience, state_cosine
 
 Trained = Callable[[str], PreTrainedModel]
-# Thresholds in the middle: tokens leave at several layers.
-MIDDLE = {
-    Rule.MAX_PROBABILITY: 0.3,
-    Rule.MARGIN: 0.15,
-    Rule.ENTROPY: 2.4,
-    Rule.STATE_COSINE: 0.8,
-    Rule.PATIENCE: 1.0,
-}
 
 
 def at(rule: Rule, threshold: float | None, exit_layers: tuple[int, ...] = (1, 2, 3)) -> Thresholds:
@@ -40,17 +32,34 @@ def run(
 
 
 @torch.no_grad()
-def as_profiled(model: PreTrainedModel, text: Tensor, thresholds: Thresholds) -> list[tuple[int, int]]:
-    """(exit layer, token) at each position of a finished text, from the lens."""
-    parts, hidden, exits = parts_of(model), residuals(model, text), thresholds.exit_layers
-    logits = torch.stack([parts.logits(layer[0]) for layer in hidden[1:]])  # [L, T, V]
-    answers = logits.argmax(dim=-1)
-    at_exits = [layer - 1 for layer in exits]
-    measure = {
-        **{rule: value[at_exits] for rule, value in logit_measures(logits).items()},
-        Rule.STATE_COSINE: torch.stack([state_cosine(hidden[layer][0], hidden[layer - 1][0]) for layer in exits]),
+def measured(model: PreTrainedModel, text: Tensor, rule: Rule, exit_layers: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """(the rule's measure at the exits, [E, T]; answers of all layers, [L, T]) on a finished text, from the lens."""
+    parts, hidden = parts_of(model), residuals(model, text)
+    logits = torch.stack([parts.logits(layer[0]) for layer in hidden[1:]])
+    answers, at_exits = logits.argmax(dim=-1), [layer - 1 for layer in exit_layers]
+    every = {
+        **{each: value[at_exits] for each, value in measures(logits.log_softmax(dim=-1)).items()},
+        Rule.STATE_COSINE: torch.stack([state_cosine(hidden[layer][0], hidden[layer - 1][0]) for layer in exit_layers]),
         Rule.PATIENCE: patience(answers[at_exits]),
-    }[thresholds.rule]
+    }
+    return every[rule], answers
+
+
+def middle(model: PreTrainedModel, ids: Tensor, rule: Rule, exit_layers: tuple[int, ...] = (1, 2, 3)) -> Thresholds:
+    """A threshold that some tokens of the model's own answer pass and others do not."""
+    said = torch.tensor([[token for token, _ in greedy(model, ids, 24, cancel=CancelToken())]])
+    value, _ = measured(model, torch.cat([ids, said], dim=1), rule, exit_layers)
+    best = value[:, ids.shape[1] :].float()
+    best = best.amin(dim=0) if rule is Rule.ENTROPY else best.amax(dim=0)
+    low, high = best.sort().values[11:13].tolist()
+    # Halfway between two tokens: no measure lies on a rounding of it.
+    return at(rule, 1.0 if rule is Rule.PATIENCE else (low + high) / 2, exit_layers)
+
+
+def as_profiled(model: PreTrainedModel, text: Tensor, thresholds: Thresholds) -> list[tuple[int, int]]:
+    """(exit layer, token) at each position of a finished text."""
+    exits = thresholds.exit_layers
+    measure, answers = measured(model, text, thresholds.rule, exits)
     assert thresholds.threshold is not None
     passed = thresholds.rule.exits(measure, thresholds.threshold)
     layers = [next((exits[i] for i in range(len(exits)) if passed[i, t]), 4) for t in range(text.shape[1])]
@@ -61,8 +70,9 @@ def as_profiled(model: PreTrainedModel, text: Tensor, thresholds: Thresholds) ->
 @pytest.mark.parametrize("name", ["llama", "mamba2"])
 def test_tokens_leave_where_the_profile_says(trained_model: Trained, prompts: Tensor, name: str, rule: Rule) -> None:
     # Were skipped layers filled with copies, later tokens would differ from those of the profile.
-    model, thresholds, seen = trained_model(name), at(rule, MIDDLE[rule]), set()
+    model, seen = trained_model(name), set()
     for row in prompts[:3]:
+        thresholds = middle(model, row[None], rule)
         said = run(model, row[None], thresholds)
         text = torch.cat([row, torch.tensor([each.token for each in said[:-1]])])[None]
         expected = as_profiled(model, text, thresholds)[len(row) - 1 :]
@@ -72,13 +82,12 @@ def test_tokens_leave_where_the_profile_says(trained_model: Trained, prompts: Te
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen3_moe", "mamba2"])
-@pytest.mark.parametrize("threshold", [0.3, 0.0])  # some leave; all leave at layer 1 and the upper layers never run
-def test_the_cache_ends_as_if_nobody_had_left(
-    trained_model: Trained, prompts: Tensor, name: str, threshold: float
-) -> None:
+@pytest.mark.parametrize("bold", [False, True])  # some leave; all leave at layer 1 and upper layers never run
+def test_the_cache_ends_as_if_nobody_had_left(trained_model: Trained, prompts: Tensor, name: str, bold: bool) -> None:
     model, ids = trained_model(name), prompts[:1]
+    thresholds = at(Rule.MARGIN, 0.0) if bold else middle(model, ids, Rule.MARGIN)
     cache = DynamicCache(config=model.config)
-    said = run(model, ids, at(Rule.MAX_PROBABILITY, threshold), cache=cache)
+    said = run(model, ids, thresholds, cache=cache)
     text = torch.cat([ids, torch.tensor([[each.token for each in said]])], dim=1)
     with torch.no_grad():
         expected = model(input_ids=text, use_cache=False).logits[0, -1]
@@ -108,13 +117,15 @@ def test_the_boldest_threshold_runs_one_layer_and_one_head(trained_model: Traine
 
 
 def test_few_exits(trained_model: Trained, prompts: Tensor) -> None:
-    said = run(trained_model("llama"), prompts[:1], at(Rule.MAX_PROBABILITY, 0.25, (2,)))
+    model = trained_model("llama")
+    said = run(model, prompts[:1], middle(model, prompts[:1], Rule.MAX_PROBABILITY, (2,)))
     assert {each.exit_layer for each in said} == {2, 4}
     assert {each.heads for each in said if each.exit_layer == 4} == {2}
 
 
 def test_it_ends_at_the_end_token_and_when_cancelled(trained_model: Trained, prompts: Tensor) -> None:
-    model, thresholds = trained_model("llama"), at(Rule.MAX_PROBABILITY, 0.6)
+    model = trained_model("llama")
+    thresholds = middle(model, prompts[:1], Rule.MAX_PROBABILITY)
     said = [each.token for each in run(model, prompts[:1], thresholds)]
     assert [each.token for each in run(model, prompts[:1], thresholds, eos=(said[5],))] == said[
         : said.index(said[5]) + 1

@@ -13,14 +13,14 @@ from assay.errors import InvalidInput
 from assay_inference_optimizer.core.early_exit.rules import (
     Rule,
     check_threshold,
-    logit_measures,
+    measures,
     patience,
     thresholds,
 )
 
 
 def test_measures_by_hand() -> None:
-    found = logit_measures(tensor([[math.log(0.5), math.log(0.3), math.log(0.2)], [0.0, -math.inf, -math.inf]]))
+    found = measures(tensor([[math.log(0.5), math.log(0.3), math.log(0.2)], [0.0, -math.inf, -math.inf]]))
     assert found[Rule.MAX_PROBABILITY].tolist() == pytest.approx([0.5, 1.0])
     assert found[Rule.MARGIN].tolist() == pytest.approx([0.2, 1.0])
     assert found[Rule.ENTROPY].tolist() == pytest.approx([1.0297, 0.0], abs=1e-4)
@@ -33,8 +33,8 @@ def test_patience_counts_layers_that_repeat_the_one_before() -> None:
 @pytest.mark.parametrize("rule", list(Rule))
 def test_thresholds_go_from_careful_to_bold(rule: Rule) -> None:
     grid = thresholds(rule, 7, 1024)
-    measures = torch.linspace(-1, 8, 1000)
-    shares = [float(rule.exits(measures, t).float().mean()) for t in grid.tolist()]
+    values = torch.linspace(-1, 8, 1000)
+    shares = [float(rule.exits(values, t).float().mean()) for t in grid.tolist()]
     assert shares == sorted(shares)
     assert len(np.unique(grid)) == len(grid)
     # The boldest lets everything go that there can be.

@@ -17,7 +17,7 @@ from assay_inference_optimizer.core.early_exit.cost import layer_cost
 from assay_inference_optimizer.core.early_exit.exit_profile import ClassSums, ExitProfile, Ints, RuleSums
 from assay_inference_optimizer.core.early_exit.logit_lens import residuals
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
-from assay_inference_optimizer.core.early_exit.rules import Rule, logit_measures, patience, state_cosine, thresholds
+from assay_inference_optimizer.core.early_exit.rules import Rule, measures, patience, state_cosine, thresholds
 from assay_inference_optimizer.core.early_exit.token_classes import TokenClasses, one_class
 
 # Logits looked at together: 64 MiB of float32, whatever the vocabulary.
@@ -163,20 +163,21 @@ class _Collector:
         log_final, final = torch.log_softmax(logits, dim=-1), logits.argmax(dim=-1)
         p_final = log_final.exp()
         answers, divergence = [], []
-        measures: dict[Rule, list[Tensor]] = {rule: [] for rule in self._rules if rule is not Rule.PATIENCE}
+        found: dict[Rule, list[Tensor]] = {rule: [] for rule in self._rules if rule is not Rule.PATIENCE}
         for layer in range(1, self._parts.depth):
             cancel.check()
             logits = self._parts.logits(hidden[layer])
             answers.append(logits.argmax(dim=-1))
-            divergence.append((p_final * (log_final - torch.log_softmax(logits, dim=-1))).sum(dim=-1))
+            log_p = torch.log_softmax(logits, dim=-1)
+            divergence.append((p_final * (log_final - log_p)).sum(dim=-1))
             if layer in self._exits:
-                for rule, measure in logit_measures(logits).items():
-                    measures[rule].append(measure)
-                measures[Rule.STATE_COSINE].append(state_cosine(hidden[layer], hidden[layer - 1]))
+                for rule, measure in measures(log_p).items():
+                    found[rule].append(measure)
+                found[Rule.STATE_COSINE].append(state_cosine(hidden[layer], hidden[layer - 1]))
         answers.append(final)
         divergence.append(torch.zeros_like(divergence[0]))
         every = torch.stack(answers)
-        stacked = {rule: torch.stack(found) for rule, found in measures.items()}
+        stacked = {rule: torch.stack(each) for rule, each in found.items()}
         if Rule.PATIENCE in self._rules:
             stacked[Rule.PATIENCE] = patience(every[[layer - 1 for layer in self._exits]])
         return TokenTrace(every, stacked), divergence

@@ -13,7 +13,7 @@ from assay.cancel import CancelToken
 from assay.errors import FailedPrecondition
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
-from assay_inference_optimizer.core.early_exit.rules import Rule, logit_measures, state_cosine
+from assay_inference_optimizer.core.early_exit.rules import Rule, measures, state_cosine
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
 
 # Tokens that may wait below a layer before they are sent on in one batch.
@@ -159,5 +159,5 @@ class _Answer:
             self._last = answer
             measure = torch.tensor(self._repeats)
         else:
-            measure = logit_measures(logits)[self._rule]
+            measure = measures(torch.log_softmax(logits, dim=-1))[self._rule]
         return bool(self._rule.exits(measure, self._threshold))

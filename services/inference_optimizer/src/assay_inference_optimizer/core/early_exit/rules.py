@@ -59,16 +59,14 @@ def thresholds(rule: Rule, exit_layers: int, vocabulary: int) -> Floats:
     return np.arange(exit_layers - 1, 0, -1, dtype=np.float64)
 
 
-def logit_measures(logits: Tensor) -> dict[Rule, Tensor]:
-    """logits: [..., V] float32. Returns the measures that one layer's logits alone tell, each [...]."""
-    log_p = torch.log_softmax(logits, dim=-1)
+def measures(log_p: Tensor) -> dict[Rule, Tensor]:
+    """log_p: [..., V], the log-softmax of a layer's logits. Returns what it alone tells, each [...]."""
     p = log_p.exp()
     two = p.topk(2, dim=-1).values
     return {
         Rule.MAX_PROBABILITY: two[..., 0],
         Rule.MARGIN: two[..., 0] - two[..., 1],
-        # 0 log 0 is 0; a -inf logit would make it NaN.
-        Rule.ENTROPY: -(p * log_p.clamp(min=-1e4)).sum(dim=-1),
+        Rule.ENTROPY: torch.special.entr(p).sum(dim=-1),  # 0 log 0 is 0 there
     }
 
 

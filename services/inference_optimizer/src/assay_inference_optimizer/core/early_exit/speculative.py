@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from transformers import Cache, PreTrainedModel
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay_inference_optimizer.core.early_exit.cost import layer_cost
-from assay_inference_optimizer.core.early_exit.draft_length import DraftLength
+from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftLength
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
 from assay_inference_optimizer.core.early_exit.rollback import Mark, check_rollback, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
@@ -55,9 +56,10 @@ def speculate(
     """Greedy decoding, several tokens a pass of the upper layers (after LayerSkip, arXiv:2404.16710, section 4.3).
 
     The first `exit_layer` layers, the final norm and the head draft up to `draft_tokens` tokens; how many is decided
-    draft by draft (`DraftLength`). The remaining layers then verify all of them in one pass over the hidden states
-    that drafting left at the exit: no layer sees a token twice, and drafts share the model's own cache. The model
-    is only read; threads may share it, each with a cache of its own.
+    draft by draft (`DraftLength`), by confidence and measured times: rounds differ from run to run, tokens do not.
+    The remaining layers then verify all of them in one pass over the hidden states that drafting left at the exit:
+    no layer sees a token twice, and drafts share the model's own cache. The model is only read; threads may share
+    it, each with a cache of its own.
 
     input_ids: [1, T] int64, the tokens that `cache` (any transformers cache that can take tokens back; a new one
     if None) does not know yet. Yields after each round, the first holding the prompt's own next token. Ends after
@@ -82,10 +84,8 @@ def speculate(
     cache = stack.new_cache() if cache is None else cache
     check_prompt(stack, input_ids, max_new_tokens, cache)
     check_rollback(cache)
-    cost = layer_cost(model)
-    length = DraftLength(
-        draft_tokens, draft_cost=exit_layer, head_cost=cost.head_layers, verify_cost=stack.depth - exit_layer
-    )
+    assumed = Costs(draft=exit_layer, head=layer_cost(model).head_layers, verify=stack.depth - exit_layer)
+    length = DraftLength(draft_tokens, assumed)
     cancel.check()
     hidden, _ = stack.run(0, exit_layer, stack.embed(input_ids), cache)
     hidden, _ = stack.run(exit_layer, stack.depth, hidden, cache)
@@ -98,11 +98,14 @@ def speculate(
         while left and token not in eos:
             draft = _draft(stack, exit_layer, cache, length, token, input_ids, left - 1, cancel)
             cancel.check()
+            begun = time.perf_counter()
             result = _verify(upper, draft, eos, _near(logits, near_tie, model.dtype))
             kept = len(result.tokens)
             if kept < len(draft.marks):
                 restore(cache, draft.marks[kept])
-            length.end(draft.confidences, result.accepted, draft.probes)
+            # A replay is no part of what a round usually takes.
+            measured = None if result.replayed else draft.costs(time.perf_counter() - begun)
+            length.end(draft.confidences, result.accepted, draft.probes, measured)
             token, left = result.tokens[-1], left - kept
             yield result
     finally:
@@ -113,6 +116,7 @@ def speculate(
 class _Draft:
     """tokens: drafts; confidences: their probabilities at the exit. hidden: residuals at the exit of the token before
     them and of each draft. marks: of the lower layers before each of those passes. probes: heads computed.
+    pass_s, probe_s: seconds that all passes and all probes took.
     """
 
     tokens: list[int]
@@ -120,6 +124,14 @@ class _Draft:
     hidden: list[Tensor]
     marks: list[Mark]
     probes: int = 0
+    pass_s: float = 0.0
+    probe_s: float = 0.0
+
+    def costs(self, verify_s: float) -> Costs | None:
+        """Seconds of one each; None where no probe was timed."""
+        if not self.probes:
+            return None
+        return Costs(self.pass_s / len(self.hidden), self.probe_s / self.probes, verify_s)
 
 
 def _draft(
@@ -136,15 +148,19 @@ def _draft(
     length.begin()
     while True:
         cancel.check()
+        begun = time.perf_counter()
         draft.marks.append(mark(cache, 0, exit_layer))
         hidden, _ = stack.run(0, exit_layer, stack.embed(like.new_tensor([[token]])), cache)
         draft.hidden.append(hidden)
+        looked = time.perf_counter()
+        draft.pass_s += looked - begun
         if not length.probe(len(draft.tokens), room):
             return draft
         draft.probes += 1
         logits = stack.logits(hidden)[0, 0]
         top, index = logits.max(dim=-1)
         confidence = float((top - logits.logsumexp(dim=-1)).exp())
+        draft.probe_s += time.perf_counter() - looked
         if not length.spend(confidence):
             return draft
         token = int(index)
