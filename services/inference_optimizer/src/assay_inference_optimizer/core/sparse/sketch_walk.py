@@ -55,7 +55,7 @@ class SketchWalk:
         self._transitions: Tensor | None = None  # float32 [B, room, room]: A
         self._key_open: Tensor | None = None  # float32 [B, Hkv, D]
         self._query_open: Tensor | None = None  # float32 [B, Hq, D]
-        self._window: Tensor | None = None  # float32 [B, Hq, up to WINDOW, r], sketches of the last queries
+        self._window: Tensor | None = None  # float32 [B, up to WINDOW, blocks], what each of the last queries gives
         self._recent = RecentQueries(self._rollback + max(self._size, self._window_size))
         self._decoded_rows: dict[int, tuple[Tensor, Tensor]] = {}  # tokens read -> row of A of each open block, block
 
@@ -69,16 +69,17 @@ class SketchWalk:
             dimensions = self._sparse.sketch_dimensions(query.shape[3])
             self._sketch = feature_sketch(query.shape[3], dimensions, seed=self._sparse.seed, device=query.device)
         keys = self._pool(key, step, self._key_open)
-        queries = self._pool(query, step, self._query_open)
-        self._key_open, self._query_open = keys.open_sum, queries.open_sum
-        blocks = max(-(-step.tokens // self._size), 0)
+        self._key_open = keys.open_sum
+        blocks = -(-step.tokens // self._size)
         self._put_keys(keys, blocks)
         self._recent.append(query)
         oldest = step.tokens - self._rollback
         self._decoded_rows = {tokens: row for tokens, row in self._decoded_rows.items() if tokens >= oldest}
         if step.decoding:
-            return self._decode(step, query, queries.rows, blocks, walked)
+            return self._decode(step, query, keys.rows, blocks, walked)
         self._window = None
+        queries = self._pool(query, step, self._query_open)
+        self._query_open = queries.open_sum
         one_hop = self._block_scores(queries.sketches, queries.rows, blocks, step.scaling)
         self._put_rows(one_hop, queries.rows, blocks)
         return Scores(queries.rows, one_hop, self._walk(one_hop, blocks, walked))
@@ -154,10 +155,17 @@ class SketchWalk:
 
     def _block_scores(self, sketches: Tensor, rows: QueryBlocks, blocks: int, scaling: float) -> Tensor:
         assert self._keys is not None
-        if self._sparse.variant is Variant.V1:
-            scaling = scaling * SHARPNESS
-        causal = self._sparse.causal_sketch
-        return block_score(sketches, self._keys[:, :, :blocks], rows, scaling=scaling, causal=causal)
+        return block_score(
+            sketches,
+            self._keys[:, :, :blocks],
+            rows,
+            scaling=self._score_scaling(scaling),
+            causal=self._sparse.causal_sketch,
+        )
+
+    def _score_scaling(self, scaling: float) -> float:
+        """softmax^8, renormalised, is the softmax of logits eight times as large."""
+        return scaling * SHARPNESS if self._sparse.variant is Variant.V1 else scaling
 
     def _walk(self, one_hop: Tensor, blocks: int, state: Tensor | None) -> Tensor:
         assert self._transitions is not None
@@ -173,13 +181,13 @@ class SketchWalk:
         return round_to_grid(exact, GRID_BITS).float()
 
     def _decode(self, step: Step, query: Tensor, rows: QueryBlocks, blocks: int, walked: Tensor | None) -> Scores:
-        self._window = self._next_window(query)
-        batch, heads, width, dimensions = self._window.shape
-        queries = self._window.reshape(batch, heads * width, 1, dimensions)
-        recent = self._block_scores(queries, rows, blocks, step.scaling)
-        self._transitions = _with_blocks(self._transitions, (batch, blocks, blocks), recent, dims=(1, 2))
+        batch = query.shape[0]
         lengths = _lengths(step)
         place = (lengths - 1) % self._size
+        self._query_open = self._with_query(query, place)
+        self._window = self._next_window(step, query, rows, blocks, place)
+        recent = self._window.mean(1, keepdim=True)  # [B, 1, blocks]
+        self._transitions = _with_blocks(self._transitions, (batch, blocks, blocks), recent, dims=(1, 2))
         share = 1 / (place + 1).to(torch.float32)[:, None]
         block = rows.first
         batch_rows = torch.arange(batch, device=block.device)
@@ -192,11 +200,34 @@ class SketchWalk:
         state = walked if self._sparse.variant is Variant.V1 else None
         return Scores(rows, recent, self._walk(recent, blocks, state))
 
-    def _next_window(self, query: Tensor) -> Tensor:
-        """Sketches of the last queries, one by one: [B, H, up to WINDOW, r]."""
-        if self._window is None:
-            return self._token_sketches(self._recent.tensor[:, :, -self._window_size :])
-        return torch.cat([self._window, self._token_sketches(query)], dim=2)[:, :, -self._window_size :]
+    def _with_query(self, query: Tensor, place: Tensor) -> Tensor:
+        """The sum of the open block's queries with one more, at `place` of its row's block; 0 once that is complete."""
+        assert self._query_open is not None
+        place = place[:, None, None]
+        total = torch.where(place == 0, 0.0, self._query_open) + query[:, :, 0].float()
+        return torch.where(place == self._size - 1, 0.0, total)
+
+    def _next_window(self, step: Step, query: Tensor, rows: QueryBlocks, blocks: int, place: Tensor) -> Tensor:
+        """The scores that each of the last queries gives to the blocks before: [B, up to WINDOW, blocks].
+
+        As long as no row begins a block these stay as they are, and only the new query has to be scored.
+        """
+        known = self._window
+        if known is not None and (known.shape[2] != blocks or bool((place == 0).any())):
+            known = None
+        queries = self._recent.tensor[:, :, -self._window_size :] if known is None else query
+        count = queries.shape[2]
+        sketches = self._token_sketches(queries).transpose(1, 2).flatten(0, 1)[:, :, None]  # [B * n, H, 1, r]
+        assert self._keys is not None
+        found = block_score(
+            sketches,
+            self._keys[:, :, :blocks].repeat_interleave(count, 0),
+            QueryBlocks(rows.first.repeat_interleave(count), rows.end.repeat_interleave(count), 1, self._size),
+            scaling=self._score_scaling(step.scaling),
+            causal=self._sparse.causal_sketch,
+        )
+        scored = found.view(-1, count, blocks)
+        return scored if known is None else torch.cat([known, scored], dim=1)[:, -self._window_size :]
 
     def _token_sketches(self, x: Tensor) -> Tensor:
         assert self._sketch is not None
