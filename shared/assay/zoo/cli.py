@@ -115,9 +115,16 @@ def train_into_store(config: Config, recipe: str, seed: int, *, text: Path | Non
 def _print_human(digest: str, cached: bool, parameters: Mapping[str, Any]) -> None:
     held_out = parameters["held_out"]
     click.echo(f"model       {digest}{'  (trained earlier)' if cached else ''}")
+    if "accuracy_one_hop" in held_out:
+        click.echo(f"recall      {held_out['accuracy_one_hop']:.3f} over one hop, of {held_out['questions']} questions")
+        click.echo(f"            {held_out['accuracy_two_hops']:.3f} over two hops")
+        click.echo(f"            {held_out['chance']:.3f} by naming any of the {held_out['pairs']} values")
+        return
     click.echo(f"perplexity  {held_out['perplexity']:.1f} per token on {held_out['tokens']} tokens of the test split")
     click.echo(f"            {held_out['unigram_perplexity']:.1f} from token frequencies alone")
     click.echo(f"            {held_out['byte_perplexity']:.2f} per byte ({held_out['nats_per_byte']:.3f} nats)")
+    if held_out.get("repeated_loss_nats") is not None:
+        click.echo(f"repeats     {held_out['repeated_loss_nats']:.3f} nats per token of passages that come back")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from assay.errors import Unimplemented
 from assay.models.predict import predict, token_nats
-from assay.zoo.recipes import Recipe
+from assay.zoo.recipe import Recipe
 
 # Of the earlier layers every fourth answers at a step, in turn: a head over the vocabulary costs as much as a layer.
 EXIT_ROTATION = 4

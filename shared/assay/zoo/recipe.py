@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from assay.errors import InvalidInput
 
-Source = Literal["text", "repeats", "recall", "instruct"]
+Source = Literal["text", "repeats", "copies", "recall", "instruct"]
 # Fields that came after the first models were trained: left at their defaults they decide nothing.
-_LATER_FIELDS = ("exit_loss", "stages", "stop_step")
+_LATER_FIELDS = ("exit_loss", "stages", "stop_step", "source")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Stage:
     - `text`: a window of the train split; mix: (domain, share) pairs, shares adding up to 1; empty: as the split
       holds them.
     - `repeats`: passages of the train split, of which some return after a gap (`assay.zoo.repeats`).
-    - `recall`: `pairs` pairs to be looked up, 1 hop and 2 hops away (`assay.zoo.recall_task`).
+    - `copies`: random tokens, repeated; teaches copying (`assay.zoo.repeats`).
+    - `recall`: `pairs` pairs to be looked up, up to `hops` away (`assay.zoo.recall_task`).
     - `instruct`: a request and its answer, of which the answer alone is learned (`assay.zoo.instruct`).
     """
 
@@ -40,6 +41,7 @@ class Stage:
     source: Source = "text"
     mix: tuple[tuple[str, float], ...] = ()
     pairs: int = 0
+    hops: int = 2
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Recipe:
     the saved config keeps it, and `output_router_logits` stays off so that `loss` means cross-entropy.
     exit_loss: coefficient of the cross-entropy that earlier layers reach through the model's own head, as in
     LayerSkip (arXiv:2404.16710), so that the model can be left early.
-    stages: where there are any, they say batch, length and learning rate, and add up to `steps`; held-out figures
-    are of sequences of `sequence_length`, of the first stage's source.
+    stages: where there are any, they say batch, length and learning rate, and add up to `steps`. source: what held-out
+    figures are of, in sequences of `sequence_length`.
     stop_step: the run is left at this step, its schedule unchanged: the model as it was then. 0: at the end.
     """
 
@@ -73,6 +75,7 @@ class Recipe:
     exit_loss: float = 0.0
     stages: tuple[Stage, ...] = ()
     stop_step: int = 0
+    source: Literal["text", "repeats", "recall"] = "text"
 
     def __post_init__(self) -> None:
         if self.stages and sum(stage.steps for stage in self.stages) != self.steps:
@@ -83,11 +86,6 @@ class Recipe:
     @property
     def encoder_decoder(self) -> bool:
         return self.architecture == "switch_transformers"
-
-    @property
-    def source(self) -> Source:
-        """What the model is measured on."""
-        return self.stages[0].source if self.stages else "text"
 
     @property
     def last_step(self) -> int:

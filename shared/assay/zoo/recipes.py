@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from assay.errors import InvalidInput, NotFound
+from assay.zoo.attention_recipes import ATTENTION
 from assay.zoo.early_exit_recipes import EARLY_EXIT
+from assay.zoo.fox_recipes import FOX
 from assay.zoo.recipe import Recipe
 
 __all__ = ["RECIPES", "Recipe", "recipe"]
@@ -111,6 +113,8 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe("llama-tiny", "Llama: four dense layers", "llama", _LLAMA, steps=1600),
         *EARLY_EXIT,
+        *ATTENTION,
+        *FOX,
     )
 }
 

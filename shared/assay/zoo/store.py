@@ -14,7 +14,7 @@ from assay.cancel import CancelToken
 from assay.errors import Aborted
 from assay.progress import Progress
 from assay.zoo.corpus import build_text
-from assay.zoo.recipes import Recipe
+from assay.zoo.recipe import Recipe
 
 # What decides the weights besides recipe, seed and text.
 PACKAGES = ("torch", "transformers", "tokenizers")

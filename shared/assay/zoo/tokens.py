@@ -45,11 +45,13 @@ class TokenStream:
         return self.ids.numel() - length
 
 
-def read_tokens(text_dir: Path, split: str, tokenizer: Any, *, cancel: CancelToken) -> TokenStream:
-    """A whole split, tokenised. InvalidInput where it is missing."""
+def read_tokens(
+    text_dir: Path, split: str, tokenizer: Any, *, domain: str | None = None, cancel: CancelToken
+) -> TokenStream:
+    """A whole split, or what of it is of one domain, tokenised. InvalidInput where the split is missing."""
     parts: list[int] = []
     text_bytes = 0
-    for texts in _batches(text for text, _ in read_split(text_dir, split)):
+    for texts in _batches(text for text, of in read_split(text_dir, split) if domain in (None, of)):
         cancel.check()
         for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False).input_ids, strict=True):
             parts.extend(ids)

@@ -22,12 +22,15 @@ from assay.cancel import CancelToken
 from assay.errors import AssayError, InvalidInput
 from assay.models.loading import transformers_loading
 from assay.progress import Progress
-from assay.zoo.held_out import HeldOut, measure_held_out, unigram_log_probabilities
-from assay.zoo.objective import training_loss, window_length
-from assay.zoo.recipes import Recipe
+from assay.zoo.batches import Batches
+from assay.zoo.held_out import HeldOut, measure_held_out, measure_repeats, unigram_log_probabilities
+from assay.zoo.held_out_recall import RecallHeldOut, measure_recall
+from assay.zoo.objective import training_loss
+from assay.zoo.recall_task import recall_tokenizer
+from assay.zoo.recipe import Recipe
 from assay.zoo.resume import RunState, load_state, save_state
 from assay.zoo.tokenizer import END_ID, PAD_ID, train_tokenizer
-from assay.zoo.tokens import TokenStream, read_tokens, text_fingerprint
+from assay.zoo.tokens import text_fingerprint
 
 CHECKPOINT_EVERY_S = 20.0
 REPORT_FILE = "training.json"
@@ -44,7 +47,7 @@ class TrainingReport:
     steps: int
     parameters: int
     seconds: float
-    held_out: HeldOut
+    held_out: HeldOut | RecallHeldOut
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -76,21 +79,14 @@ def train(
     text_sha256 = text_fingerprint(text_dir)
     with _threads(threads):
         progress(0, recipe.last_step, "steps")
-        tokenizer = train_tokenizer(text_dir, vocabulary=recipe.vocabulary)
+        tokenizer = _tokenizer(recipe, text_dir)
         cancel.check()
-        stream = read_tokens(text_dir, "train", tokenizer, cancel=cancel)
+        batches = Batches(recipe, text_dir, "train", tokenizer, cancel=cancel)
         model = new_model(recipe, seed)
         run = f"{recipe.fingerprint()}-{seed}-{text_sha256}"
-        state = _optimise(recipe, model, stream, run, seed, cancel, progress, checkpoint_dir)
+        state = _optimise(recipe, model, batches, run, seed, cancel, progress, checkpoint_dir)
         _save(model, tokenizer, out_dir)
-        held_out = measure_held_out(
-            recipe,
-            model.float().eval(),
-            read_tokens(text_dir, "test", tokenizer, cancel=cancel),
-            unigram_log_probabilities(stream, recipe.vocabulary),
-            split="test",
-            cancel=cancel,
-        )
+        held_out = _measure(recipe, model.float().eval(), text_dir, tokenizer, batches, cancel)
     report = TrainingReport(
         recipe=recipe.to_json(),
         seed=seed,
@@ -124,7 +120,7 @@ def new_model(recipe: Recipe, seed: int) -> nn.Module:
 def _optimise(
     recipe: Recipe,
     model: nn.Module,
-    stream: TokenStream,
+    batches: Batches,
     run: str,
     seed: int,
     cancel: CancelToken,
@@ -146,7 +142,7 @@ def _optimise(
     try:
         while step < recipe.last_step:
             cancel.check()
-            loss = _step(recipe, model, optimizer, stream, seed, step)
+            loss = _step(recipe, model, optimizer, batches, seed, step)
             step += 1
             mean_loss = loss if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * loss
             if step % _PROGRESS_STEPS == 0 or step == recipe.last_step:
@@ -162,14 +158,14 @@ def _optimise(
 
 
 def _step(
-    recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, stream: TokenStream, seed: int, step: int
+    recipe: Recipe, model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches, seed: int, step: int
 ) -> float:
     """One update; returns the batch's mean cross-entropy in nats."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, step)
     generator = torch.Generator().manual_seed(seed * 2**32 + step)
-    windows = stream.random_windows(recipe.batch, window_length(recipe), generator)
-    total, loss = training_loss(recipe, model, windows, None, step)
+    windows, learned = batches.draw(recipe.stage_at(step)[0], generator)
+    total, loss = training_loss(recipe, model, windows, learned, step)
     optimizer.zero_grad(set_to_none=False)
     total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
@@ -178,12 +174,31 @@ def _step(
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warmup, then a cosine down to `final_learning_rate_share` of the peak."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    share = recipe.final_learning_rate_share
-    return recipe.learning_rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * done)))
+    """Linear warmup, then a cosine down to the final rate: of the run, or of each of its stages."""
+    stage, step = recipe.stage_at(step)
+    if step < stage.warmup_steps:
+        return stage.learning_rate * (step + 1) / stage.warmup_steps
+    done = (step - stage.warmup_steps) / max(1, stage.steps - stage.warmup_steps)
+    falling = 0.5 * (1 + math.cos(math.pi * done))
+    return stage.final_learning_rate + (stage.learning_rate - stage.final_learning_rate) * falling
+
+
+def _tokenizer(recipe: Recipe, text_dir: Path) -> Any:
+    if recipe.source == "recall":
+        return recall_tokenizer()
+    return train_tokenizer(text_dir, vocabulary=recipe.vocabulary)
+
+
+def _measure(
+    recipe: Recipe, model: nn.Module, text_dir: Path, tokenizer: Any, batches: Batches, cancel: CancelToken
+) -> HeldOut | RecallHeldOut:
+    if recipe.source == "recall":
+        return measure_recall(recipe, model, cancel=cancel)
+    unigram = unigram_log_probabilities(batches.stream, recipe.vocabulary)
+    test = Batches(recipe, text_dir, "test", tokenizer, cancel=cancel)
+    if recipe.source == "repeats":
+        return measure_repeats(recipe, model, test, unigram, split="test", cancel=cancel)
+    return measure_held_out(recipe, model, test.stream, unigram, split="test", cancel=cancel)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

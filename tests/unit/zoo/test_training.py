@@ -16,6 +16,9 @@ from assay.errors import Cancelled, InvalidInput, Unimplemented
 from assay.models.checkpoint import inspect_checkpoint, load_model, load_tokenizer
 from assay.models.predict import token_nats
 from assay.progress import silent
+from assay.zoo.held_out import HeldOut
+from assay.zoo.held_out_recall import RecallHeldOut
+from assay.zoo.recipe import Stage
 from assay.zoo.recipes import RECIPES, Recipe
 from assay.zoo.resume import FILE
 from assay.zoo.tokenizer import END_ID, PAD_ID
@@ -31,6 +34,15 @@ def trained(
     return out, train(micro, small_text_dir, out, seed=3, cancel=CancelToken(), progress=silent)
 
 
+def brief_of(recipe: Recipe) -> Recipe:
+    """Three steps of each stage, on few tokens."""
+    if not recipe.stages:
+        return replace(recipe, steps=3, batch=2, sequence_length=64, warmup_steps=1, vocabulary=512)
+    stages = tuple(replace(stage, steps=3, batch=2) for stage in recipe.stages)
+    vocabulary = recipe.vocabulary if recipe.source == "recall" else 512
+    return replace(recipe, steps=3 * len(stages), stages=stages, vocabulary=vocabulary)
+
+
 def same_weights(first: Path, second: Path) -> bool:
     one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -38,6 +50,7 @@ def same_weights(first: Path, second: Path) -> bool:
 
 def test_a_few_seconds_of_training_beat_token_frequencies(trained: tuple[Path, TrainingReport]) -> None:
     held_out = trained[1].held_out
+    assert isinstance(held_out, HeldOut)
     # An untrained model of 512 tokens stands at ln 512 = 6.24 nats, above the unigram's 5.4 or so.
     assert held_out.unigram_loss_nats < math.log(512)
     assert held_out.loss_nats < held_out.unigram_loss_nats - 0.3
@@ -124,9 +137,13 @@ def test_the_seed_decides_the_weights(micro: Recipe) -> None:
 
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_takes_steps_and_saves(name: str, small_text_dir: Path, tmp_path: Path) -> None:
-    brief = replace(RECIPES[name], steps=3, batch=2, warmup_steps=1, vocabulary=512)
+    brief = brief_of(RECIPES[name])
     report = train(brief, small_text_dir, tmp_path / "model", seed=0, cancel=CancelToken(), progress=silent)
-    assert math.isfinite(report.held_out.loss_nats)
+    if isinstance(report.held_out, RecallHeldOut):
+        assert 0 <= report.held_out.accuracy_one_hop < 0.2
+    else:
+        assert math.isfinite(report.held_out.loss_nats)
+        assert (report.held_out.repeated_loss_nats is not None) == (brief.source == "repeats")
     assert inspect_checkpoint(tmp_path / "model").architecture == brief.architecture
     load_model(tmp_path / "model")
 
@@ -184,3 +201,26 @@ def test_exit_losses_need_a_norm_that_layers_share(small_text_dir: Path, tmp_pat
     brief = replace(RECIPES["mamba2-12"], steps=1, warmup_steps=1, exit_loss=0.5, vocabulary=512)
     with pytest.raises(Unimplemented, match="mamba2"):
         train(brief, small_text_dir, tmp_path / "model", seed=0, cancel=CancelToken(), progress=silent)
+
+
+def test_a_run_interrupted_in_its_second_stage_ends_in_the_same_weights(
+    micro: Recipe, small_text_dir: Path, tmp_path: Path
+) -> None:
+    stages = (
+        Stage("first", 6, 4, 32, 6e-3, 3e-3, 2, mix=(("code", 0.5), ("docstring", 0.5))),
+        Stage("second", 6, 2, 64, 3e-3, 1e-3),
+        Stage("third", 4, 2, 64, 1e-3, 1e-4, source="instruct"),
+    )
+    staged = replace(micro, steps=16, stages=stages)
+    train(staged, small_text_dir, tmp_path / "whole", seed=1, cancel=CancelToken(), progress=silent)
+    cancel = CancelToken()
+    with pytest.raises(Cancelled):
+        train(
+            staged, small_text_dir, tmp_path / "a", seed=1, cancel=cancel, checkpoint_dir=tmp_path / "state",
+            progress=lambda done, total, unit="", **figures: cancel.cancel() if done >= 10 else None,
+        )  # fmt: skip
+    train(
+        staged, small_text_dir, tmp_path / "b", seed=1, cancel=CancelToken(), checkpoint_dir=tmp_path / "state",
+        progress=silent,
+    )  # fmt: skip
+    assert same_weights(tmp_path / "whole", tmp_path / "b")

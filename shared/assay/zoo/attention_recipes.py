@@ -1,0 +1,112 @@
+"""Models that sparse attention is judged on: what they are asked for stands beyond any window.
+
+Small enough to train in minutes on one core, with room for sparsity: 64 blocks of 16 tokens in 1024.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.zoo.recall_words import QUESTION_TOKENS, VOCABULARY
+from assay.zoo.recipe import Recipe, Stage
+
+CONTEXT = 1024
+
+
+def _llama(layers: int, heads: int, head_dim: int, *, context: int = 2 * CONTEXT) -> dict[str, Any]:
+    width = heads * head_dim
+    return {
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads,
+        "head_dim": head_dim,
+        "max_position_embeddings": context,
+        # Of wider embeddings copying is learned in half as many steps.
+        "initializer_range": 0.05,
+        "tie_word_embeddings": True,
+    }
+
+
+def _recall_stage(pairs: int, noise: int, steps: int, batch: int, rates: tuple[float, float], hops: int = 2) -> Stage:
+    """noise: tokens between the pairs."""
+    asked = pairs if hops == 1 else pairs - pairs // 2 + pairs // 2
+    tokens = (2 + QUESTION_TOKENS) * asked + noise
+    return Stage(
+        f"{pairs} pairs, {hops} hops" if hops == 2 else f"{pairs} pairs",
+        steps,
+        batch,
+        tokens - 1,
+        *rates,
+        source="recall",
+        pairs=pairs,
+        hops=hops,
+    )
+
+
+_FAST, _STEADY, _FINE = 3e-3, 2e-3, 1e-3
+# Copying first, then two hops over few pairs, then ever more pairs ever further apart: a fixed number of pairs at full
+# length learns nothing in this time, and neither does a leap in the noise between them.
+_RECALL_STAGES = (
+    Stage("copying", 220, 64, 31, _FAST, _FAST, warmup_steps=50, source="copies"),
+    _recall_stage(4, 4, 60, 64, (_FAST, _FAST), hops=1),
+    _recall_stage(6, 4, 1100, 64, (_FAST, _FAST)),
+    _recall_stage(7, 10, 60, 64, (_STEADY, _STEADY)),
+    _recall_stage(8, 20, 60, 64, (_STEADY, _STEADY)),
+    _recall_stage(9, 35, 60, 48, (_STEADY, _STEADY)),
+    _recall_stage(10, 60, 60, 48, (_STEADY, _STEADY)),
+    _recall_stage(12, 100, 60, 32, (_STEADY, _STEADY)),
+    _recall_stage(14, 160, 60, 24, (_STEADY, _STEADY)),
+    _recall_stage(16, 260, 60, 16, (_STEADY, _STEADY)),
+    _recall_stage(20, 480, 60, 12, (_STEADY, _FINE)),
+    _recall_stage(24, 905, 80, 8, (_FINE, 1e-4)),
+)
+
+_REPEATS_STAGES = (
+    Stage("copying", 300, 32, 95, _FAST, _FAST, warmup_steps=50, source="copies"),
+    Stage("near", 300, 16, 192, _FAST, _STEADY, source="repeats"),
+    Stage("far", 150, 8, 512, _STEADY, _FINE, source="repeats"),
+    Stage("whole", 100, 6, CONTEXT, _FINE, 1e-4, source="repeats"),
+)
+
+_BYTE_STAGES = (
+    Stage("short", 900, 16, 128, _FAST, _STEADY, warmup_steps=50),
+    Stage("long", 120, 4, CONTEXT, _STEADY, 2e-4),
+)
+
+ATTENTION: tuple[Recipe, ...] = (
+    Recipe(
+        "recall",
+        "Llama of 4 layers that looks pairs up in 1024 tokens, over one hop and over two",
+        "llama",
+        _llama(4, 2, 32),
+        steps=sum(stage.steps for stage in _RECALL_STAGES),
+        stages=_RECALL_STAGES,
+        sequence_length=CONTEXT,
+        vocabulary=VOCABULARY,
+        source="recall",
+    ),
+    Recipe(
+        "repeats-lm",
+        "Llama of 4 layers for code whose functions come back after a quarter of 1024 tokens or more",
+        "llama",
+        _llama(4, 4, 32),
+        steps=sum(stage.steps for stage in _REPEATS_STAGES),
+        stages=_REPEATS_STAGES,
+        sequence_length=CONTEXT,
+        vocabulary=1024,
+        source="repeats",
+    ),
+    Recipe(
+        "byte-lm",
+        "Llama of 4 layers that reads bytes, 1024 of them",
+        "llama",
+        _llama(4, 4, 32),
+        steps=sum(stage.steps for stage in _BYTE_STAGES),
+        stages=_BYTE_STAGES,
+        sequence_length=CONTEXT,
+        # Pad, end and the 256 bytes: a tokenizer with no room for merges.
+        vocabulary=258,
+    ),
+)

@@ -1,0 +1,13 @@
+"""The words of the recall task by token id; pad and end mark come first, as in every vocabulary of the zoo."""
+
+from __future__ import annotations
+
+SYMBOLS = 48
+NOISE = 32
+ONE_HOP_ID, TWO_HOPS_ID = 2, 3
+SYMBOL_ID = 4
+NOISE_ID = SYMBOL_ID + SYMBOLS
+VOCABULARY = NOISE_ID + NOISE
+# Keys and values of all chains and of the other pairs are different symbols.
+MAX_PAIRS = 24
+QUESTION_TOKENS = 3

@@ -1,0 +1,184 @@
+"""Fox-1's curriculum against one stage at equal tokens, instructions after it, and ablations at equal parameters.
+
+    PYTHONPATH=tests python -m bench.curriculum [--seeds N...] [--ablations] [--shapes] [--out FILE]
+
+Models are the zoo's `fox-tiny`s, from the store that ASSAY_STORE names; those it lacks are trained first, one to two
+minutes each on a quiet core. Figures are nats per byte of held-out text, which vocabularies do not change. --shapes
+measures layers of the published sizes with random weights. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from assay.cancel import CancelToken
+from assay.config import Config
+from assay.models.checkpoint import load_model, load_tokenizer
+from assay.progress import silent
+from assay.zoo.recipes import recipe as recipe_of
+from assay.zoo.store import ensure_model, ensure_text
+from bench.curriculum_parts.answers import answer_nats
+from bench.curriculum_parts.intervals import Paired, paired
+from bench.curriculum_parts.layer_speed import layer_speeds
+from bench.moe_parts.tables import show
+
+BASE, RIVAL, TUNED = "fox-tiny", "fox-tiny-one-stage", "fox-tiny-instruct"
+ABLATIONS = ("fox-tiny-shallow", "fox-tiny-vocab-512", "fox-tiny-mha")
+NOT_TESTABLE = (
+    "Benchmark scores of the Fox-1 report (GSM8k, MMLU and the like) are not testable here: they need its weights, "
+    "1.67 billion parameters trained on 3 trillion tokens. What is measured is the recipe at small size, nothing more."
+)
+
+
+def main(seeds: list[int], ablations: bool, shapes: bool, out: Path | None) -> None:
+    """Prints the tables."""
+    torch.set_num_threads(1)
+    begun = time.monotonic()
+    where = surroundings()
+    print(" · ".join(f"{name} {value}" for name, value in where.items()))
+    figures: dict[str, Any] = {}
+    if seeds:
+        figures["curriculum"] = curriculum(seeds)
+        figures["instruct"] = instruct(seeds)
+        if ablations:
+            figures["ablations"] = ablate(seeds)
+    if shapes:
+        figures["shapes"] = speeds()
+    print(f"\n{NOT_TESTABLE}")
+    print(f"{(time.monotonic() - begun) / 60:.1f} minutes")
+    document = {"bench": "curriculum", **where, "figures": figures}
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
+    print(json.dumps(document))
+
+
+def curriculum(seeds: list[int]) -> dict[str, Any]:
+    """Three stages against one, by seed."""
+    base, rival = ([held_out(name, seed) for seed in seeds] for name in (BASE, RIVAL))
+    rows = [
+        [f"seed {seed}", f"{first:.4f}", f"{second:.4f}", f"{first - second:+.4f}"]
+        for seed, first, second in zip(seeds, base, rival, strict=True)
+    ]
+    found = paired(base, rival)
+    show(
+        f"three stages against one at equal tokens: nats per byte in sequences of {recipe_of(BASE).sequence_length}",
+        ["", "three stages", "one stage", "difference"],
+        rows,
+        f"difference {found.shown()}: {verdict(found, 'the curriculum')}",
+    )
+    return {"three_stages": base, "one_stage": rival, "difference": found.to_json()}
+
+
+def instruct(seeds: list[int]) -> dict[str, Any]:
+    """What the stage of instructions teaches, and what it costs on plain text."""
+    before, after, plain = [], [], []
+    for seed in seeds:
+        untuned, tuned = (opened(name, seed) for name in (BASE, TUNED))
+        text_dir, tokenizer = untuned[1], load_tokenizer(untuned[0])
+        before.append(answer_nats(load_model(untuned[0], dtype=torch.float32), tokenizer, text_dir))
+        after.append(answer_nats(load_model(tuned[0], dtype=torch.float32), tokenizer, text_dir))
+        plain.append(held_out(TUNED, seed) - held_out(BASE, seed))
+    found = paired(after, before)
+    rows = [
+        [f"seed {seed}", f"{first:.4f}", f"{second:.4f}", f"{cost:+.4f}"]
+        for seed, first, second, cost in zip(seeds, before, after, plain, strict=True)
+    ]
+    show(
+        "the instruct stage: nats per token of held-out answers, and what plain text costs more per byte",
+        ["", "before", "after", "plain text"],
+        rows,
+        f"answers {found.shown()}: {verdict(found, 'the instruct stage')}",
+    )
+    return {"before": before, "after": after, "plain_text_cost": plain, "difference": found.to_json()}
+
+
+def ablate(seeds: list[int]) -> dict[str, Any]:
+    """Depth, vocabulary and grouped queries, each against the one-stage model with as many parameters."""
+    base = [held_out(RIVAL, seed) for seed in seeds]
+    rows, figures = [], {}
+    for name in ABLATIONS:
+        found = [held_out(name, seed) for seed in seeds]
+        difference = paired(found, base)
+        parameters = report(name, seeds[0])["parameters"]
+        rows.append([name, f"{parameters}", f"{sum(found) / len(found):.4f}", difference.shown()])
+        figures[name] = {"nats_per_byte": found, "parameters": parameters, "difference": difference.to_json()}
+    rows.insert(0, [RIVAL, f"{report(RIVAL, seeds[0])['parameters']}", f"{sum(base) / len(base):.4f}", ""])
+    show("ablations at equal parameters: nats per byte", ["", "parameters", "mean", "against the first"], rows)
+    return figures
+
+
+def speeds() -> list[dict[str, Any]]:
+    """Layers of the published shapes, as measured; nothing is multiplied up to a whole model."""
+    found = layer_speeds()
+    rows = [
+        [
+            each["shape"],
+            each["layer"],
+            f"{each['parameters'] / 1e6:.1f} M",
+            f"{each['prefill_ms']:.0f}",
+            f"{each['decode_ms']:.2f}",
+            f"{each['kv_bytes_per_token']}",
+        ]
+        for each in found
+    ]
+    show(
+        "one layer of each shape, random weights, fp32, one thread: milliseconds as measured for this layer alone",
+        ["shape", "layer", "parameters", "prefill of 512", "decode after 512", "KV bytes/token (bf16)"],
+        rows,
+        "a head row is final norm and output head on one token; whole models are not measured here, nor reckoned.",
+    )
+    return found
+
+
+def verdict(found: Paired, what: str) -> str:
+    if found.high < 0:
+        return f"{what} is better"
+    return f"{what} is worse" if found.low > 0 else "undecided"
+
+
+def held_out(name: str, seed: int) -> float:
+    return float(report(name, seed)["held_out"]["nats_per_byte"])
+
+
+def report(name: str, seed: int) -> dict[str, Any]:
+    trained: dict[str, Any] = json.loads((opened(name, seed)[0] / "training.json").read_text())
+    return trained
+
+
+def opened(name: str, seed: int) -> tuple[Path, Path]:
+    """Directories of the model, trained now where the store lacks it, and of its text."""
+    artifacts = Config.from_environment().open_artifacts()
+    text = ensure_text(artifacts)
+    digest = ensure_model(artifacts, recipe_of(name), seed=seed, cancel=CancelToken(), progress=silent, text=text)
+    return artifacts.path(digest), artifacts.path(text)
+
+
+def surroundings() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "transformers")},
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4], help="none: no models are trained")
+    parser.add_argument("--ablations", action="store_true", help="three more models a seed")
+    parser.add_argument("--shapes", action="store_true", help="needs some 2.5 GB of memory")
+    parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
+    chosen = parser.parse_args()
+    main(chosen.seeds, chosen.ablations, chosen.shapes, chosen.out)
+    sys.exit(0)

@@ -1,0 +1,193 @@
+"""Does sparse attention still find what a question needs? Recall over one hop and over two, at equal density.
+
+    PYTHONPATH=tests python -m bench.recall [--seeds N...] [--questions N] [--densities D...] [--out FILE]
+
+Models are the zoo's `recall`, from the store that ASSAY_STORE names; a seed it lacks is trained first, in minutes.
+Densities are attended over causal pairs, counted from the chosen blocks and averaged over all layers. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from assay.cancel import CancelToken
+from assay.config import Config
+from assay.models.checkpoint import load_model
+from assay.progress import silent
+from assay.zoo.recall_task import RecallQuestions, recall_questions
+from assay.zoo.recipes import recipe as recipe_of
+from assay.zoo.store import ensure_model, ensure_text
+from assay_inference_optimizer.core.sparse.config import Method, SparseConfig
+from bench.moe_parts.tables import show, verdict
+from bench.recall_parts.answers import Answers, Mode, answers
+from bench.recall_parts.kept import difference, kept
+
+PER_CONTEXT = 16
+METHODS = (Method.SKETCH_WALK, Method.ONE_HOP, Method.ORACLE, Method.SINK_WINDOW, Method.RANDOM)
+# Blocks of 16: of the smallest the kernels know, 1024 tokens have 64.
+BASE = SparseConfig(block_size=16, sink_tokens=16, window_tokens=16, dense_layers=0)
+BAR_DENSITY = 0.2
+BAR_KEPT, FLOOR_KEPT = 0.99, 0.40
+Runs = dict[str, list[Answers]]
+
+
+def main(seeds: list[int], count: int, densities: list[float], out: Path | None) -> bool:
+    """Prints the tables; says whether every bar was met."""
+    torch.set_num_threads(1)
+    begun = time.monotonic()
+    where = surroundings()
+    print(" · ".join(f"{name} {value}" for name, value in where.items()))
+    runs: Runs = {}
+    asked: list[RecallQuestions] = []
+    for seed in seeds:
+        model, trained = model_of(seed)
+        tokens, pairs = trained["held_out"]["tokens"], trained["held_out"]["pairs"]
+        asked.append(recall_questions(count, pairs, tokens, 10**9 + seed, per_context=PER_CONTEXT))
+        head_dim = model.config.head_dim
+        for name, sparse, mode in settings(densities, head_dim):
+            runs.setdefault(name, []).append(answers(model, asked[-1], PER_CONTEXT, sparse, mode))
+            found = runs[name][-1]
+            print(f"seed {seed}  {name}: {found.right.mean():.3f} at {found.density:.3f}", file=sys.stderr, flush=True)
+    hops = [questions.hops.numpy() for questions in asked]
+    figures = {mode: tables(runs, hops, densities, mode) for mode in ("prefill", "decode")}
+    minutes = (time.monotonic() - begun) / 60
+    print(f"\n{minutes:.1f} minutes, {len(seeds)} models, {count} questions each, {PER_CONTEXT} on a context")
+    document = {"bench": "recall", **where, "minutes": round(minutes, 1), "questions": count, "figures": figures}
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
+    bars = {mode: each["bars"] for mode, each in figures.items()}
+    print(json.dumps({"bench": "recall", **where, "bars": bars}))
+    return all(met for each in bars.values() for met in each.values())
+
+
+def settings(densities: list[float], head_dim: int) -> list[tuple[str, SparseConfig, Mode]]:
+    """(name, sparse, mode) of everything that is run on a model."""
+    found: list[tuple[str, SparseConfig, Mode]] = []
+    for mode in ("prefill", "decode"):
+        found.append((f"{mode} dense", replace(BASE, method=Method.DENSE), mode))
+        for density in densities if mode == "prefill" else [BAR_DENSITY]:
+            for method in METHODS:
+                sparse = replace(BASE, method=method, target_density=density)
+                found.append((f"{mode} {method.value} {density:g}", sparse, mode))
+                if method in (Method.SKETCH_WALK, Method.ONE_HOP) and density == BAR_DENSITY:
+                    quarter = replace(sparse, sketch_dim=head_dim // 4)
+                    found.append((f"{mode} {method.value} {density:g} r=d/4", quarter, mode))
+        default = replace(BASE, dense_layers=SparseConfig().dense_layers, target_density=BAR_DENSITY)
+        found.append((f"{mode} sketch_walk {BAR_DENSITY:g} default dense_layers", default, mode))
+    return found
+
+
+def tables(runs: Runs, hops: list[Any], densities: list[float], mode: str) -> dict[str, Any]:
+    """One table of a mode; returns its figures, and which bars they met."""
+    dense = runs[f"{mode} dense"]
+    rows, figures = [], {}
+    for name, found in runs.items():
+        if not name.startswith(mode):
+            continue
+        row: list[str] = [name.removeprefix(mode).strip(), f"{np.mean([each.density for each in found]):.3f}"]
+        for wanted in (1, 2):
+            chosen, against = (of_hops(each, hops, wanted) for each in (found, dense))
+            share = kept(chosen, against, PER_CONTEXT // 2)
+            row += [f"{share.recall:.3f}", share.shown()]
+            figures[f"{name} {wanted}-hop"] = {
+                **dataclasses.asdict(share),
+                "density": float(np.mean([each.density for each in found])),
+                "per_seed": [float(each.mean()) for each in chosen],
+            }
+        rows.append(row)
+    remarks = []
+    for density in densities if mode == "prefill" else [BAR_DENSITY]:
+        for wanted in (1, 2):
+            walk, one_hop = (of_hops(runs[f"{mode} {m} {density:g}"], hops, wanted) for m in ("sketch_walk", "one_hop"))
+            points, low, high = difference(walk, one_hop, PER_CONTEXT // 2)
+            says = "better" if low > 0 else "worse" if high < 0 else "undecided"
+            remarks.append(
+                f"{density:g}, {wanted}-hop questions: walk against one-hop {points:+.1f} points "
+                f"[{low:+.1f}, {high:+.1f}]: {says}"
+            )
+            figures[f"{mode} walk - one_hop {density:g} {wanted}-hop"] = {"points": points, "low": low, "high": high}
+    bars, lines = judged(figures, mode)
+    head = ["method, density asked", "density", "1 hop", "kept, % of dense", "2 hops", "kept, % of dense"]
+    show(f"{mode}: share of questions answered; density counted over all layers", head, rows, *remarks, *lines)
+    return {"figures": figures, "bars": bars}
+
+
+def judged(figures: dict[str, Any], mode: str) -> tuple[dict[str, bool], list[str]]:
+    """Bars by name, and the lines that say so."""
+    floors = [f"{mode} {method} {BAR_DENSITY:g} 1-hop" for method in ("sink_window", "random")]
+    shares = [figures[name]["share"] for name in floors]
+    valid = max(shares) <= FLOOR_KEPT
+    bars = {"valid": valid}
+    lines = [
+        f"valid, for sink_window and random keep at most {100 * FLOOR_KEPT:.0f} %: {verdict(valid)} "
+        f"({', '.join(f'{100 * share:.1f}' for share in shares)})"
+    ]
+    for sketch in ("", " r=d/4"):
+        found = figures[f"{mode} sketch_walk {BAR_DENSITY:g}{sketch} 1-hop"]
+        met = found["share"] >= BAR_KEPT
+        name = f"kept{sketch or ' r=d'}"
+        bars[name] = met
+        lines.append(f"sketch_walk{sketch or ' r=d'} keeps {100 * BAR_KEPT:.0f} % at {BAR_DENSITY:g}: {verdict(met)}")
+    return bars, lines
+
+
+def of_hops(found: list[Answers], hops: list[Any], wanted: int) -> list[Any]:
+    """Answers to the questions over `wanted` hops, by model; of each context as many."""
+    return [each.right[of == wanted] for each, of in zip(found, hops, strict=True)]
+
+
+def model_of(seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The zoo's model in float32, and how it was trained."""
+    artifacts = Config.from_environment().open_artifacts()
+    digest = ensure_model(
+        artifacts,
+        recipe_of("recall"),
+        seed=seed,
+        cancel=CancelToken(),
+        progress=silent,
+        text=ensure_text(artifacts),
+    )
+    directory = artifacts.path(digest)
+    trained: dict[str, Any] = json.loads((directory / "training.json").read_text())
+    found = trained["held_out"]
+    print(
+        f"recall, seed {seed}: {trained['parameters']} parameters, trained in {trained['seconds']:.0f} s; dense recall "
+        f"{found['accuracy_one_hop']:.3f} over one hop, {found['accuracy_two_hops']:.3f} over two"
+    )
+    return load_model(directory, dtype=torch.float32), trained
+
+
+def surroundings() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "transformers", "numpy")},
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--questions", type=int, default=2000, help=f"of each model, a multiple of {PER_CONTEXT}")
+    parser.add_argument("--densities", nargs="+", type=float, default=[0.05, 0.1, 0.15, 0.2])
+    parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
+    chosen = parser.parse_args()
+    if BAR_DENSITY not in chosen.densities:
+        parser.error(f"--densities need {BAR_DENSITY:g}, at which the bars are")
+    sys.exit(0 if main(chosen.seeds, chosen.questions, chosen.densities, chosen.out) else 1)
