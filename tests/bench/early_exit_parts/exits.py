@@ -19,7 +19,7 @@ from bench.early_exit_parts.family import Trained
 from bench.early_exit_parts.texts import CANCEL, WORKLOADS, Texts
 from bench.moe_parts.tables import show
 
-BATCH, PROMPTS = 50, 300
+BATCH, PROMPTS = 50, 240
 RESAMPLES = 2000
 
 

@@ -22,14 +22,17 @@ from assay_inference_optimizer.core.early_exit.parts import parts_of
 from bench.early_exit_parts.texts import Texts
 
 VOCABULARY = 1024
-# Exits that get a loss in one step; which ones changes from step to step (as LayerSkip's rotation does).
 EXITS_A_STEP = 3
 
 
 @dataclass(frozen=True)
 class Member:
-    """One training. exit_share: weight of exit losses, 0 for none. checkpoints: shares of the steps to keep besides
-    the end. tuned_from: the member whose end it goes on from, on questions and answers.
+    """One training.
+
+    exit_share: weight of exit losses, 0 for none. exits: layers that get them, of equal weight; if none are named,
+    EXITS_A_STEP change from step to step, and later ones weigh more (as LayerSkip does). checkpoints: shares of the
+    steps to keep besides the end. tuned_from: the member whose end it goes on from. questions: trained on questions
+    and answers.
     """
 
     name: str
@@ -37,9 +40,19 @@ class Member:
     exit_share: float = 0.0
     checkpoints: tuple[float, ...] = ()
     tuned_from: str | None = None
+    exits: tuple[int, ...] = ()
+    questions: bool = False
+
+    def exit_weights(self, depth: int, generator: torch.Generator) -> dict[int, float]:
+        if not self.exit_share:
+            return {}
+        if self.exits:
+            return dict.fromkeys(self.exits, self.exit_share / len(self.exits))
+        layers = (torch.randperm(depth - 1, generator=generator)[:EXITS_A_STEP] + 1).sort().values.tolist()
+        return {layer: self.exit_share * layer / sum(layers) for layer in layers}
 
     def key(self, seed: int) -> str:
-        basis = {**asdict(self), "recipe": self.recipe.fingerprint(), "seed": seed, "version": 1}
+        basis = {**asdict(self), "recipe": self.recipe.fingerprint(), "seed": seed}
         return f"{self.name}-{seed}-{hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:10]}"
 
 
@@ -111,7 +124,15 @@ FAMILY = (
     Member("mamba2-8", _mamba(8)),
     Member("dense-8-exits", _dense(8), exit_share=1.0),
     Member("dense-12-exits", _dense(12), exit_share=1.0),
-    Member("dense-8-tuned", _dense(8, steps=200, learning_rate=5e-4), tuned_from="dense-8"),
+    Member("dense-8-tuned", _dense(8, steps=200, learning_rate=5e-4), tuned_from="dense-8", questions=True),
+    # A drafter needs early answers above all: the first three layers, at three times the weight of the last.
+    Member(
+        "dense-12-drafts",
+        _dense(12, steps=250, learning_rate=1e-3),
+        exit_share=3.0,
+        tuned_from="dense-12-exits",
+        exits=(1, 2, 3),
+    ),
 )
 
 
@@ -161,11 +182,9 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, step)
     generator = torch.Generator().manual_seed(seed * 2**32 + step)
-    stream = texts.train if member.tuned_from is None else texts.tuning
+    stream = texts.tuning if member.questions else texts.train
     windows = stream.random_windows(recipe.batch, recipe.sequence_length + 1, generator)
-    depth = parts_of(model).depth
-    exits = (torch.randperm(depth - 1, generator=generator)[:EXITS_A_STEP] + 1).sort().values.tolist()
-    loss, nats = exit_loss(model, windows, exits, member.exit_share)
+    loss, nats = exit_loss(model, windows, member.exit_weights(parts_of(model).depth, generator))
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)

@@ -18,7 +18,7 @@ from bench.early_exit_parts.family import Trained
 from bench.early_exit_parts.texts import CANCEL
 from bench.moe_parts.tables import show, verdict
 
-IDENTITY_TOKENS = 12
+IDENTITY_TOKENS = 8
 SPEED_TOKENS = 64
 DRAFT = 8
 

@@ -103,7 +103,7 @@ def trained(name: str, *, steps: int) -> PreTrainedModel:
         for group in optimizer.param_groups:
             group["lr"] = 6e-3 * min(1.0, (step + 1) / 10) * (1.05 - step / steps)
         starts = torch.randint(0, len(ids) - 65, (16,), generator=random)
-        loss, _ = exit_loss(model, ids[starts[:, None] + torch.arange(65)], range(1, 4), 1.0)
+        loss, _ = exit_loss(model, ids[starts[:, None] + torch.arange(65)], dict.fromkeys(range(1, 4), 0.3))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -10,7 +10,7 @@ def taught(confidence: float, kept: bool, rounds: int = 60) -> DraftLength:
     length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(rounds):
         length.begin()
-        length.end([confidence], int(kept), probes=1)
+        length.end([confidence], int(kept), spent=1)
     return length
 
 
@@ -38,7 +38,7 @@ def test_the_chain_ends_where_its_chance_no_longer_pays() -> None:
     length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for index in range(200):
         length.begin()
-        length.end([0.55], index % 2, probes=1)
+        length.end([0.55], index % 2, spent=1)
     assert drafted(length, 0.55) == 1
 
 
@@ -47,7 +47,7 @@ def test_hopeless_probing_is_tried_now_and_then_only() -> None:
     length = DraftLength(6, Costs(draft=4.0, head=15.0, verify=28.0))
     for _ in range(64):
         length.begin()
-        length.end([0.5], 0, probes=1)
+        length.end([0.5], 0, spent=1)
     looks = 0
     for _ in range(64):
         length.begin()
@@ -60,5 +60,18 @@ def test_measured_costs_replace_the_assumed() -> None:
     length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(40):
         length.begin()
-        length.end([0.75], 1, probes=1, measured=Costs(draft=0.9, head=0.05, verify=0.1))
+        length.end([0.75], 1, spent=1, measured=Costs(draft=0.9, head=0.05, verify=0.1))
     assert drafted(length, 0.75) == 0
+
+
+def test_a_token_looked_at_and_left_teaches_as_well() -> None:
+    # Nothing is ever passed on at this confidence; that it would have been right is seen all the same.
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
+    for _ in range(40):
+        length.begin()
+        length.end([0.05], 0, spent=0)
+    assert drafted(length, 0.05) == 0
+    for _ in range(200):
+        length.begin()
+        length.end([0.05], 1, spent=0)
+    assert drafted(length, 0.05) > 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _BINS = 10
-# Weight of what is assumed before anything was seen: a draft of confidence p is kept with chance p.
-_PRIOR = 4.0
+# Weight of what is assumed before anything was seen: two likeliest tokens agree more often than either is right.
+_PRIOR = 2.0
 # Older rounds fade, because one text drafts better than another.
 _KEPT = 0.995
 _PROBE_EVERY = 16
@@ -43,7 +43,7 @@ class DraftLength:
     def __init__(self, most: int, costs: Costs) -> None:
         """most: drafts a round; costs: assumed until some are measured."""
         self.most, self._costs = most, costs
-        self._kept = [_PRIOR * (index + 0.5) / _BINS for index in range(_BINS)]
+        self._kept = [_PRIOR * (0.5 + 0.5 * (index + 0.5) / _BINS) for index in range(_BINS)]
         self._seen = [_PRIOR] * _BINS
         self._measured = False
         self._tokens = self._cost = 0.0
@@ -70,21 +70,24 @@ class DraftLength:
         self._survival = survival
         return True
 
-    def end(self, confidences: list[float], accepted: int, probes: int, measured: Costs | None = None) -> None:
-        """After verification: the first `accepted` drafts were kept, the one after them, if any, was not.
+    def end(self, confidences: list[float], right: int, spent: int, measured: Costs | None = None) -> None:
+        """After verification: of the tokens looked at with these confidences, the first `right` were what the whole
+        model said, and the one after them, if any, was not. The first `spent` of them were passed on as drafts;
+        one more may have been looked at and left, and teaches as well.
 
         measured: costs of this round, all rounds in the same unit; None goes on with those known.
         """
-        for index, confidence in enumerate(confidences[: accepted + 1]):
+        for index, confidence in enumerate(confidences[: right + 1]):
             place = _bin(confidence)
             self._seen[place] = self._seen[place] * _KEPT + 1.0
-            self._kept[place] = self._kept[place] * _KEPT + float(index < accepted)
+            self._kept[place] = self._kept[place] * _KEPT + float(index < right)
         if measured is not None:
             self._costs = self._costs.moved(measured, 0.1) if self._measured else measured
             self._measured = True
-        costs, passes = self._costs, len(confidences) + 1
-        self._tokens = self._tokens * _KEPT + accepted + 1
-        self._cost = self._cost * _KEPT + passes * costs.draft + (probes + 1) * costs.head + costs.verify
+        costs = self._costs
+        self._tokens = self._tokens * _KEPT + min(right, spent) + 1
+        looks = len(confidences) + 1
+        self._cost = self._cost * _KEPT + (spent + 1) * costs.draft + looks * costs.head + costs.verify
 
     @property
     def _rate(self) -> float:

@@ -105,7 +105,7 @@ def speculate(
                 restore(cache, draft.marks[kept])
             # A replay is no part of what a round usually takes.
             measured = None if result.replayed else draft.costs(time.perf_counter() - begun)
-            length.end(draft.confidences, result.accepted, draft.probes, measured)
+            length.end(draft.confidences[:kept], draft.right(result), len(draft.tokens), measured)
             token, left = result.tokens[-1], left - kept
             yield result
     finally:
@@ -114,24 +114,29 @@ def speculate(
 
 @dataclass
 class _Draft:
-    """tokens: drafts; confidences: their probabilities at the exit. hidden: residuals at the exit of the token before
-    them and of each draft. marks: of the lower layers before each of those passes. probes: heads computed.
-    pass_s, probe_s: seconds that all passes and all probes took.
+    """tokens: drafts; left: a last one that was looked at and not passed on. confidences: probabilities at the exit of
+    all of these. hidden: residuals at the exit of the token before them and of each draft. marks: of the lower layers
+    before each of those passes. pass_s, probe_s: seconds that all passes and all probes took.
     """
 
     tokens: list[int]
     confidences: list[float]
     hidden: list[Tensor]
     marks: list[Mark]
-    probes: int = 0
+    left: int | None = None
     pass_s: float = 0.0
     probe_s: float = 0.0
 
     def costs(self, verify_s: float) -> Costs | None:
         """Seconds of one each; None where no probe was timed."""
-        if not self.probes:
+        if not self.confidences:
             return None
-        return Costs(self.pass_s / len(self.hidden), self.probe_s / self.probes, verify_s)
+        return Costs(self.pass_s / len(self.hidden), self.probe_s / len(self.confidences), verify_s)
+
+    def right(self, result: Accepted) -> int:
+        """How many of the tokens looked at are what the whole model said, from the first on."""
+        whole = result.accepted == len(self.tokens) < len(result.tokens)
+        return result.accepted + (whole and self.left == result.tokens[-1])
 
 
 def _draft(
@@ -156,16 +161,16 @@ def _draft(
         draft.pass_s += looked - begun
         if not length.probe(len(draft.tokens), room):
             return draft
-        draft.probes += 1
         logits = stack.logits(hidden)[0, 0]
         top, index = logits.max(dim=-1)
         confidence = float((top - logits.logsumexp(dim=-1)).exp())
         draft.probe_s += time.perf_counter() - looked
+        draft.confidences.append(confidence)
         if not length.spend(confidence):
+            draft.left = int(index)
             return draft
         token = int(index)
         draft.tokens.append(token)
-        draft.confidences.append(confidence)
 
 
 def _verify(upper: UpperLayers, draft: _Draft, eos: Collection[int], near: float) -> Accepted:
