@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+KERNELS = REPOSITORY / "kernels"
 SERVICES = {path.parent.name: path.parent for path in sorted(REPOSITORY.glob("services/*/pyproject.toml"))}
 NO_INDEX = ("Could not find a version", "Max retries exceeded", "Temporary failure in name resolution")
 

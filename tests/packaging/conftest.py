@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from distributions import REPOSITORY, SERVICES, Environment, build, new_environment
+from distributions import KERNELS, REPOSITORY, SERVICES, Environment, build, new_environment
 
 
 @pytest.fixture(scope="session")
 def platform_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(REPOSITORY / "shared", tmp_path_factory.mktemp("platform"))
+
+
+@pytest.fixture(scope="session")
+def kernels_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(KERNELS, tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-OWN = {"assay-platform", *(f"assay-{canonicalize_name(name)}" for name in SERVICES)}
+OWN = {"assay-platform", "assay-kernels", *(f"assay-{canonicalize_name(name)}" for name in SERVICES)}
 
 
 def pins() -> dict[str, Version]:
@@ -40,7 +40,8 @@ def needed(roots: set[Requirement]) -> set[str]:
 def setup_requirements() -> set[Requirement]:
     makefile = (REPOSITORY / "Makefile").read_text()
     (tools,) = re.findall(r"^TEST_TOOLS := (.+)$", makefile, re.MULTILINE)
-    own = {f"{name}[engine]" for name in OWN - {"assay-platform"}} | {"assay-platform[server,s3,ray,models]"}
+    own = {f"assay-{canonicalize_name(name)}[engine]" for name in SERVICES}
+    own |= {"assay-platform[server,s3,ray,models]", "assay-kernels[triton]"}
     return {Requirement(text) for text in {*tools.split(), *own}}
 
 

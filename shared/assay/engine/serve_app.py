@@ -160,6 +160,7 @@ def application(name: str, engine_module: str, args: dict[str, Any]) -> serve.Ap
     """The Serve application `name` for the steps of `engine_module`. args, all optional:
 
     replicas: "1", or "min:max" for autoscaling on open steps, min 0 allowed.
+    ongoing: open steps that autoscaling aims at for each replica, by default 1.
     cpus, gpus: what a replica reserves. threads: of native code in a step, by default the whole cpus.
     downscale_delay_s: how long less demand must last before replicas go.
     drain_s: how long the open steps of a replica that is replaced may take to end before they are cut.
@@ -172,7 +173,7 @@ def application(name: str, engine_module: str, args: dict[str, Any]) -> serve.Ap
             "autoscaling_config": {
                 "min_replicas": int(low),
                 "max_replicas": int(high),
-                "target_ongoing_requests": 1,
+                "target_ongoing_requests": float(args.get("ongoing", 1)),
                 "upscale_delay_s": 5,
                 "downscale_delay_s": float(args.get("downscale_delay_s", 300)),
             }

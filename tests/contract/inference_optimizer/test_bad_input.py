@@ -92,6 +92,7 @@ def sparse(**fields: Any) -> api.SparseConfig:
             NotFound,
             "",
         ),
+        ({"exit": {"mode": SPECULATIVE, "exit_layers": [1]}, "sparse": sparse()}, Unimplemented, ""),
         ({"model": ""}, InvalidInput, "model"),
         ({"model": "no-such-label"}, NotFound, ""),
         ({"model": "sha256:" + "0" * 64}, NotFound, ""),

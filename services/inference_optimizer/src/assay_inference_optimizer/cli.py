@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import uuid
@@ -196,8 +197,10 @@ def inspect(session: CommandSession, model: str, length: int, out: Path | None, 
             sparse=_sparse(options),
         )
         result = _run(session, connection, "InspectSelection", request, api.InspectSelectionResult, "reading")
+        stored = json.loads(connection.artifacts.read(result.selection, "selection.json"))
         if out is not None:
             out.write_bytes(connection.artifacts.read(result.selection, "heat-map.svg"))
+    chosen = {layer["layer"]: [block["key_blocks"] for block in layer["query_blocks"]] for layer in stored["layers"]}
     layers = [
         {
             "layer": layer.layer,
@@ -205,7 +208,7 @@ def inspect(session: CommandSession, model: str, length: int, out: Path | None, 
             "fallback": layer.fallback or None,
             "mass": layer.mass if layer.HasField("mass") else None,
             "oracle_mass": layer.oracle_mass if layer.HasField("oracle_mass") else None,
-            "blocks": [list(block.key_blocks) for block in layer.query_blocks],
+            "blocks": chosen[layer.layer],
         }
         for layer in result.layers
     ]
@@ -226,9 +229,7 @@ def inspect(session: CommandSession, model: str, length: int, out: Path | None, 
                     f"{layer.density:.3f}",
                     f"{layer.mass:.3f}" if layer.HasField("mass") else "",
                     f"{layer.oracle_mass:.3f}" if layer.HasField("oracle_mass") else "",
-                    _blocks(layer.query_blocks[-1].key_blocks)
-                    if layer.query_blocks
-                    else f"all, since it {layer.fallback}",
+                    _blocks(chosen[layer.layer][-1]) if chosen[layer.layer] else f"all, since it {layer.fallback}",
                 )
                 for layer in result.layers
             ],

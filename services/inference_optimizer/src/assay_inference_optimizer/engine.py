@@ -14,6 +14,7 @@ from safetensors.numpy import save
 from torch import Tensor
 
 from assay.checkup.v1 import checkup_pb2
+from assay.engine.host import MESSAGE_BYTES
 from assay.engine.step import StepContext
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
@@ -195,6 +196,9 @@ def inspect(request: own.InspectStep, context: StepContext) -> api.InspectSelect
         "heat-map.svg": block_heat_map(result),
     }
     result.selection = _put(context, kinds.SELECTION, files, request.model, request.text)
+    if result.ByteSize() > MESSAGE_BYTES // 2:
+        for layer in result.layers:
+            layer.ClearField("query_blocks")
     return result
 
 

@@ -1,9 +1,9 @@
 """The batching loop: requests of one model join and leave between steps, and decode in one forward pass.
 
-Each turn reads one piece of one prompt, so that a long prompt does not hold up answers, and then adds a token to every
-request that is past its prompt. Requests whose caches can be put side by side share the pass; those with recurrent
-state or early exit take one each. What a request answers depends on nothing but itself: its cache
-and its random numbers are its own, and sharing a pass changes logits by float rounding alone.
+Each turn reads a bounded piece of the prompts, so that a long one does not hold up answers, and then adds a token to
+every request that is past its own. Requests whose caches can be put side by side share the pass; those with recurrent
+state or early exit take one each. What a request answers depends on nothing but itself: its cache and its random
+numbers are its own, and sharing a pass changes logits by float rounding alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from assay_inference_optimizer.core.generation.joint_cache import can_join
 from assay_inference_optimizer.core.generation.request import Alternative, Context, Drafted, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import choose
 
-PREFILL_TOKENS = 512  # of a prompt in one turn
+PREFILL_TOKENS = 512  # in one turn, of one prompt or of several
 MAX_ROWS = 64
 
 P = ParamSpec("P")
@@ -85,8 +85,12 @@ class BatchingLoop:
         for row in _live(drafting):
             _guarded([row], self._draft, row)
         plain = [row for row in rows if row.drafts is None]
-        for row in [row for row in _live(plain) if row.reading][:1]:
-            _guarded([row], self._read, row)
+        room = PREFILL_TOKENS
+        for row in _live(plain):
+            if row.reading and room > 0:
+                before = row.context.read
+                _guarded([row], self._read, row)
+                room -= row.context.read - before
         groups: dict[Hashable, list[Request]] = {}
         for row in _live(plain):
             if row.context.pending and not row.reading:
@@ -105,9 +109,10 @@ class BatchingLoop:
         return sparse_settings(row.context.cache) if self._joins else id(row)
 
     def _read(self, row: Request) -> None:
-        """The next piece of a prompt. Pieces end at multiples of PREFILL_TOKENS, and so with blocks."""
-        context = row.context
-        piece = context.pending[: PREFILL_TOKENS - context.read % PREFILL_TOKENS]
+        """The next piece of a prompt. Pieces end with blocks, so that they choose what the whole prompt would."""
+        context, sparse = row.context, sparse_settings(row.context.cache)
+        size = PREFILL_TOKENS if sparse is None else max(PREFILL_TOKENS, sparse.block_size)
+        piece = context.pending[: size - context.read % size]
         with reading(context.cache):
             logits = read_tokens(self._model, context.cache, piece, context.read)
         context.took(len(piece))
