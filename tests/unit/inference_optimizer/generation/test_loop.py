@@ -149,3 +149,18 @@ def test_cancel_and_deadline_end_a_request(served: Served) -> None:
         with pytest.raises(error):
             list(one.events())
         assert ended == [True]
+
+
+def test_a_request_that_waits_for_a_place_can_be_cancelled(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = served("llama")
+    monkeypatch.setattr(loop, "MAX_ROWS", 1)
+    first, second = asked(model, [1, 2], 300), asked(model, [3, 4], 4)
+    model.loop.submit(first)
+    model.loop.submit(second)
+    second.cancel.cancel()
+    with pytest.raises(Cancelled):
+        list(second.events())
+    assert not first.ended  # it was told while the first still had the only place
+    first.cancel.cancel()
+    with pytest.raises(Cancelled):
+        list(first.events())

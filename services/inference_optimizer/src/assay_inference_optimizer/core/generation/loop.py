@@ -67,6 +67,9 @@ class BatchingLoop:
         rows: list[Request] = []
         while True:
             with self._lock:
+                for row in self._waiting:  # who has gone need not wait for a place to be told
+                    _guarded([row], row.check)
+                self._waiting = list(_live(self._waiting))
                 room = MAX_ROWS - len(rows)
                 rows += self._waiting[:room]
                 del self._waiting[:room]
