@@ -217,8 +217,8 @@ class SparseCache(Cache):
         if kept == 0:
             self.reset()
             return
-        for layer in self.layers:
-            if isinstance(layer, SparseLayer):
+        for index, layer in enumerate(self.layers):
+            if self.is_sparse(index):
                 layer.check_crop(removed)
             elif isinstance(layer, DynamicSlidingWindowLayer):
                 _check_sliding(layer, removed)

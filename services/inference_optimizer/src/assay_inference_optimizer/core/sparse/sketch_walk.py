@@ -71,7 +71,7 @@ class SketchWalk:
         keys = self._pool(key, step, self._key_open)
         self._key_open = keys.open_sum
         blocks = -(-step.tokens // self._size)
-        self._put_keys(keys, blocks)
+        self._put_keys(step, keys, blocks)
         self._recent.append(query)
         oldest = step.tokens - self._rollback
         self._decoded_rows = {tokens: row for tokens, row in self._decoded_rows.items() if tokens >= oldest}
@@ -213,7 +213,7 @@ class SketchWalk:
         As long as no row begins a block these stay as they are, and only the new query has to be scored.
         """
         known = self._window
-        if known is not None and (known.shape[2] != blocks or bool((place == 0).any())):
+        if known is not None and (known.shape[2] != blocks or (step.starts is not None and bool((place == 0).any()))):
             known = None
         queries = self._recent.tensor[:, :, -self._window_size :] if known is None else query
         count = queries.shape[2]
@@ -236,9 +236,12 @@ class SketchWalk:
         sketches = sketch_pool(apart, self._sketch, block_size=self._size).sketches
         return sketches.reshape(batch, count, heads, -1).transpose(1, 2)
 
-    def _put_keys(self, new: BlockSketch, blocks: int) -> None:
+    def _put_keys(self, step: Step, new: BlockSketch, blocks: int) -> None:
         batch, heads, _, dimensions = new.sketches.shape
         self._keys = _with_blocks(self._keys, (batch, heads, blocks, dimensions), new.sketches, dims=(2,))
+        if step.starts is None:  # one place for all rows; elsewhere a GPU would have to be waited for
+            self._keys[:, :, blocks - new.rows.entries : blocks] = new.sketches
+            return
         row, entry = (new.rows.ids() >= 0).nonzero(as_tuple=True)
         self._keys[row, :, new.rows.ids()[row, entry]] = new.sketches[row, :, entry]
 
