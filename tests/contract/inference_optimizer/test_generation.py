@@ -246,6 +246,8 @@ def test_models_make_room_for_each_other(
     def loaded() -> set[str]:
         return {model.model for model in stub.ListModels(api.ListModelsRequest()).models if model.loaded}
 
+    for digest in loaded():  # of tests before this one
+        connection.call(stub.UnloadModel, api.UnloadModelRequest(model=digest))
     first = connection.call(stub.LoadModel, api.LoadModelRequest(model=trained.model)).model
     assert (first.layers, first.context_tokens, first.cache_bytes_per_token) == (4, 512, 4 * 2 * 2 * 8 * 4)
     connection.call(stub.LoadModel, api.LoadModelRequest(model=trained.other))

@@ -186,7 +186,13 @@ def _sparse_caveats(
     )
     rise = {method.selection: method.increase_nats for method in comparison.methods}
     walk, window = rise.get(api.SELECTION_SKETCH_WALK), rise.get(api.SELECTION_SINK_WINDOW)
-    if walk is not None and window is not None and walk.mean >= window.mean:
+    if window is not None and window.high < 0:
+        yield (
+            f"Reading only the first and last blocks lowers the loss by {-window.mean:.4f} nats: this model cannot use "
+            f"{plan.sequence_tokens} tokens, as one cannot that was trained on shorter sequences. What sparse "
+            "attention seems to cost here, or to gain, says nothing of a model that can use its context."
+        )
+    elif walk is not None and window is not None and walk.mean >= window.mean:
         yield (
             f"On this text the first and last blocks alone do as well ({window.mean:+.4f} nats against "
             f"{walk.mean:+.4f}): it does not show what choosing blocks is for."

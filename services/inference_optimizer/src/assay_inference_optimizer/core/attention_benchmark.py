@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import os
 import statistics
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 _POLL_S = 0.1
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,13 @@ class Benchmark:
 
 def run_benchmark(settings: BenchmarkSettings, sparse: SparseConfig, *, cancel: CancelToken) -> Benchmark:
     """In a child process with one thread. InvalidInput, FailedPrecondition (no such device), Cancelled."""
+    import torch
+
     from assay_inference_optimizer.core.sparse.config import Method
 
     settings.check()
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise FailedPrecondition("device: this machine has no CUDA device; use cpu", reason="NO_SUCH_DEVICE")
     sparse.check(_Shape(settings))
     if sparse.method not in (Method.SKETCH_WALK, Method.ONE_HOP):
         raise InvalidInput(
@@ -108,17 +115,19 @@ def run_benchmark(settings: BenchmarkSettings, sparse: SparseConfig, *, cancel: 
         text=True,
     )
     try:
-        while child.poll() is None:
-            cancel.wait(_POLL_S)
+        while True:
             cancel.check()
-        printed, complaints = child.communicate()
+            try:
+                printed, complaints = child.communicate(timeout=_POLL_S)
+                break
+            except subprocess.TimeoutExpired:
+                continue
     finally:
         if child.poll() is None:
             child.kill()
             child.communicate()
-    if child.returncode == 3:
-        raise FailedPrecondition(complaints.strip().splitlines()[-1], reason="NO_SUCH_DEVICE")
     if child.returncode:
+        log.error("the benchmark's process ended with code %d: %s", child.returncode, complaints[-2000:])
         raise Internal(f"the benchmark's process ended with code {child.returncode}; try a shorter length")
     return Benchmark(**json.loads(printed.strip().splitlines()[-1]))
 
@@ -129,7 +138,7 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
 
     from assay_inference_optimizer.core.sparse.sketch_walk import SketchWalk
     from assay_inference_optimizer.core.sparse.step import Step
-    from assay_kernels import block_sparse_decode, block_sparse_prefill, density, select_blocks
+    from assay_kernels import block_sparse_decode, block_sparse_prefill, select_blocks
     from assay_kernels.selection import select_all
 
     torch.manual_seed(sparse.seed)
@@ -152,26 +161,41 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
         )
 
     attend = block_sparse_decode if decoding else block_sparse_prefill
+    # A prompt is read at once. Decoding is timed over the tokens of one block, whose first step alone chooses anew for
+    # the queries before it; figures are means over them.
+    passes = min(size, settings.length // 2) if decoding else 1
+    read = settings.length - passes
     asked = query[:, :, -1:] if decoding else query
     walker = SketchWalk(sparse, rollback_tokens=0)
-    if decoding:  # a prompt was read, all but the last token
-        walker.score(Step(query[:, :, :-1], key[:, :, :-1], None, scaling, decoding=False), None)
+    if decoding:
+        walker.score(Step(query[:, :, :read], key[:, :, :read], None, scaling, decoding=False), None)
 
-    def fresh() -> SketchWalk:
-        return copy.deepcopy(walker) if decoding else SketchWalk(sparse, rollback_tokens=0)
+    def choose(state: SketchWalk, step: Step, into: list[Any]) -> None:
+        into.append(select(state.score(step, None)))
 
-    def choose(state: SketchWalk) -> Any:
-        return select(state.score(Step(asked, key, None, scaling, decoding=decoding), None))
+    def run_sparse() -> tuple[float, float, list[Any]]:
+        """Milliseconds a pass of choosing and of attending; the choices."""
+        state = copy.deepcopy(walker)
+        choosing = attending = 0.0
+        chosen: list[Any] = []
+        for number in range(passes):
+            tokens = read + number + 1 if decoding else settings.length
+            own_query = query[:, :, tokens - 1 : tokens] if decoding else query
+            own_key, own_value = key[:, :, :tokens], value[:, :, :tokens]
+            step = Step(own_query, own_key, None, scaling, decoding=decoding)
+            choosing += _ms(partial(choose, state, step, chosen), settings.device)
+            attending += _ms(
+                partial(attend, own_query, own_key, own_value, chosen[-1], scaling=scaling, check=False),
+                settings.device,
+            )
+        return choosing / passes, attending / passes, chosen
 
-    def attend_to(selection: Any) -> torch.Tensor:
-        return attend(asked, key, value, selection, scaling=scaling, check=False)[0]
-
-    selection = choose(fresh())
-    every = select_all(selection.rows)
+    chosen = run_sparse()[2]
+    every = select_all(chosen[-1].rows)
     dense: dict[str, Callable[[], torch.Tensor]] = {
         **_sdpa(asked, key, value, scaling, decoding),
         "bmm": lambda: _bmm(asked, key, value, scaling),
-        "block kernel at density 1": lambda: attend_to(every),
+        "block kernel at density 1": lambda: attend(asked, key, value, every, scaling=scaling, check=False)[0],
     }
     if not decoding and _scores_bytes(settings) > 4 * 2**30:
         del dense["bmm"]  # its scores would not fit
@@ -180,12 +204,10 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
     times: dict[str, list[float]] = {name: [] for name in (*dense, "selection", "sparse")}
     for _ in range(settings.rounds):
         for name, path in dense.items():
-            times[name].append(_ms(path, settings.device))
-        picked: list[Any] = []
-        selecting = _ms(partial(_keep, picked, partial(choose, fresh())), settings.device)
-        attending = _ms(partial(attend_to, picked[0]), settings.device)
-        times["selection"].append(selecting)
-        times["sparse"].append(selecting + attending)
+            times[name].append(sum(_ms(path, settings.device) for _ in range(passes)) / passes)
+        choosing, attending, _ = run_sparse()
+        times["selection"].append(choosing)
+        times["sparse"].append(choosing + attending)
     medians = {name: statistics.median(found) for name, found in times.items()}
     paths = {name: medians[name] for name in dense}
     baseline = min(paths, key=lambda name: paths[name])
@@ -199,7 +221,7 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
         ratio=statistics.median(ratios),
         ratio_low=ratios[0],
         ratio_high=ratios[-1],
-        density=density(selection, asked.shape[2], settings.length),
+        density=_density(chosen, asked.shape[2], settings.length, passes),
         baseline=baseline,
         dtype=settings.dtype,
         device=torch.cuda.get_device_name() if settings.device == "cuda" else "cpu, 1 thread",
@@ -294,8 +316,15 @@ def _check_equal(outputs: Mapping[str, torch.Tensor], kind: torch.dtype) -> None
             raise RuntimeError(f"{name} differs by {difference} from {next(iter(outputs))}")
 
 
-def _keep(into: list[Any], make: Callable[[], Any]) -> None:
-    into.append(make())
+def _density(chosen: list[Any], queries: int, length: int, passes: int) -> float:
+    """Attended over causal pairs, counted from the indices of all passes."""
+    from assay_kernels import count_pairs
+
+    attended = causal = 0
+    for number, selection in enumerate(chosen):
+        pairs = count_pairs(selection, queries, length - passes + number + 1)
+        attended, causal = attended + int(pairs[0].sum()), causal + int(pairs[1].sum())
+    return attended / causal
 
 
 def _ms(path: Callable[[], object], device: str) -> float:
@@ -320,9 +349,6 @@ def main() -> None:
 
     from assay_inference_optimizer.core.sparse.config import DensityScope, Method, SparseConfig, Variant
 
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        sys.stderr.write("device: there is no CUDA device on this machine; use cpu\n")
-        sys.exit(3)
     torch.set_num_threads(1)
     given = ask["sparse"]
     given |= {
