@@ -1,8 +1,9 @@
 """Does sparse attention still find what a question needs? Recall over one hop and over two, at equal density.
 
-    PYTHONPATH=tests python -m bench.recall [--seeds N...] [--questions N] [--densities D...] [--out FILE]
+    PYTHONPATH=tests python -m bench.recall [--recipe NAME] [--seeds N...] [--questions N] [--densities D...]
 
-Models are the zoo's `recall`, from the store that ASSAY_STORE names; a seed it lacks is trained first, in minutes.
+Models are the zoo's `recall`, where each pair stands once, two tokens in a block of noise, or `recall-restated`, where
+it fills the block; from the store that ASSAY_STORE names, and a seed it lacks is trained first, in minutes.
 Densities are attended over causal pairs, counted from the chosen blocks and averaged over all layers. One thread.
 """
 
@@ -45,7 +46,7 @@ BAR_KEPT, FLOOR_KEPT = 0.99, 0.40
 Runs = dict[str, list[Answers]]
 
 
-def main(seeds: list[int], count: int, densities: list[float], out: Path | None) -> bool:
+def main(recipe: str, seeds: list[int], count: int, densities: list[float], out: Path | None) -> bool:
     """Prints the tables; says whether every bar was met."""
     torch.set_num_threads(1)
     begun = time.monotonic()
@@ -54,9 +55,10 @@ def main(seeds: list[int], count: int, densities: list[float], out: Path | None)
     runs: Runs = {}
     asked: list[RecallQuestions] = []
     for seed in seeds:
-        model, trained = model_of(seed)
+        model, trained = model_of(recipe, seed)
         tokens, pairs = trained["held_out"]["tokens"], trained["held_out"]["pairs"]
-        asked.append(recall_questions(count, pairs, tokens, 10**9 + seed, per_context=PER_CONTEXT))
+        restated = recipe_of(recipe).stages[-1].restated
+        asked.append(recall_questions(count, pairs, tokens, 10**9 + seed, per_context=PER_CONTEXT, restated=restated))
         head_dim = model.config.head_dim
         for name, sparse, mode in settings(densities, head_dim):
             runs.setdefault(name, []).append(answers(model, asked[-1], PER_CONTEXT, sparse, mode))
@@ -66,12 +68,19 @@ def main(seeds: list[int], count: int, densities: list[float], out: Path | None)
     figures = {mode: tables(runs, hops, densities, mode) for mode in ("prefill", "decode")}
     minutes = (time.monotonic() - begun) / 60
     print(f"\n{minutes:.1f} minutes, {len(seeds)} models, {count} questions each, {PER_CONTEXT} on a context")
-    document = {"bench": "recall", **where, "minutes": round(minutes, 1), "questions": count, "figures": figures}
+    document = {
+        "bench": "recall",
+        "recipe": recipe,
+        **where,
+        "minutes": round(minutes, 1),
+        "questions": count,
+        "figures": figures,
+    }
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
     bars = {mode: each["bars"] for mode, each in figures.items()}
-    print(json.dumps({"bench": "recall", **where, "bars": bars}))
+    print(json.dumps({"bench": "recall", "recipe": recipe, **where, "bars": bars}))
     return all(met for each in bars.values() for met in each.values())
 
 
@@ -151,12 +160,12 @@ def of_hops(found: list[Answers], hops: list[Any], wanted: int) -> list[Any]:
     return [each.right[of == wanted] for each, of in zip(found, hops, strict=True)]
 
 
-def model_of(seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
+def model_of(recipe: str, seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The zoo's model in float32, and how it was trained."""
     artifacts = Config.from_environment().open_artifacts()
     digest = ensure_model(
         artifacts,
-        recipe_of("recall"),
+        recipe_of(recipe),
         seed=seed,
         cancel=CancelToken(),
         progress=silent,
@@ -166,8 +175,8 @@ def model_of(seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
     trained: dict[str, Any] = json.loads((directory / "training.json").read_text())
     found = trained["held_out"]
     print(
-        f"recall, seed {seed}: {trained['parameters']} parameters, trained in {trained['seconds']:.0f} s; dense recall "
-        f"{found['accuracy_one_hop']:.3f} over one hop, {found['accuracy_two_hops']:.3f} over two"
+        f"{recipe}, seed {seed}: {trained['parameters']} parameters, trained in {trained['seconds']:.0f} s; dense "
+        f"recall {found['accuracy_one_hop']:.3f} over one hop, {found['accuracy_two_hops']:.3f} over two"
     )
     return load_model(directory, dtype=torch.float32), trained
 
@@ -183,6 +192,7 @@ def surroundings() -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", choices=("recall", "recall-restated"), default="recall")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--questions", type=int, default=2000, help=f"of each model, a multiple of {PER_CONTEXT}")
     parser.add_argument("--densities", nargs="+", type=float, default=[0.05, 0.1, 0.15, 0.2])
@@ -190,4 +200,4 @@ if __name__ == "__main__":
     chosen = parser.parse_args()
     if BAR_DENSITY not in chosen.densities:
         parser.error(f"--densities need {BAR_DENSITY:g}, at which the bars are")
-    sys.exit(0 if main(chosen.seeds, chosen.questions, chosen.densities, chosen.out) else 1)
+    sys.exit(0 if main(chosen.recipe, chosen.seeds, chosen.questions, chosen.densities, chosen.out) else 1)

@@ -29,12 +29,13 @@ def _llama(layers: int, heads: int, head_dim: int, *, context: int = 2 * CONTEXT
     }
 
 
-def _recall_stage(pairs: int, noise: int, steps: int, batch: int, rates: tuple[float, float], hops: int = 2) -> Stage:
+def _recall_stage(
+    pairs: int, noise: int, steps: int, batch: int, rates: tuple[float, float], *, hops: int = 2, restated: int = 1
+) -> Stage:
     """noise: tokens between the pairs."""
-    asked = pairs if hops == 1 else pairs - pairs // 2 + pairs // 2
-    tokens = (2 + QUESTION_TOKENS) * asked + noise
+    tokens = (2 * restated + QUESTION_TOKENS) * pairs + noise
     return Stage(
-        f"{pairs} pairs, {hops} hops" if hops == 2 else f"{pairs} pairs",
+        f"{pairs} pairs" + ("" if restated == 1 else f", {restated} times"),
         steps,
         batch,
         tokens - 1,
@@ -42,6 +43,7 @@ def _recall_stage(pairs: int, noise: int, steps: int, batch: int, rates: tuple[f
         source="recall",
         pairs=pairs,
         hops=hops,
+        restated=restated,
     )
 
 
@@ -51,7 +53,7 @@ _FAST, _STEADY, _FINE = 3e-3, 2e-3, 1e-3
 _RECALL_STAGES = (
     Stage("copying", 220, 64, 31, _FAST, _FAST, warmup_steps=50, source="copies"),
     _recall_stage(4, 4, 60, 64, (_FAST, _FAST), hops=1),
-    _recall_stage(6, 4, 1100, 64, (_FAST, _FAST)),
+    _recall_stage(6, 4, 450, 64, (_FAST, _FAST)),
     _recall_stage(7, 10, 60, 64, (_STEADY, _STEADY)),
     _recall_stage(8, 20, 60, 64, (_STEADY, _STEADY)),
     _recall_stage(9, 35, 60, 48, (_STEADY, _STEADY)),
@@ -61,6 +63,18 @@ _RECALL_STAGES = (
     _recall_stage(16, 260, 60, 16, (_STEADY, _STEADY)),
     _recall_stage(20, 480, 60, 12, (_STEADY, _FINE)),
     _recall_stage(24, 905, 80, 8, (_FINE, 1e-4)),
+)
+
+# The same up to here, then every pair said again and again: what a block is about, not one word of it.
+_RESTATED_STAGES = (
+    *_RECALL_STAGES[:4],
+    _recall_stage(8, 20, 60, 48, (_STEADY, _STEADY), restated=2),
+    _recall_stage(9, 35, 50, 32, (_STEADY, _STEADY), restated=3),
+    _recall_stage(10, 60, 50, 32, (_STEADY, _STEADY), restated=4),
+    _recall_stage(12, 100, 50, 24, (_STEADY, _STEADY), restated=6),
+    _recall_stage(16, 150, 60, 16, (_STEADY, _STEADY), restated=8),
+    _recall_stage(20, 260, 50, 12, (_STEADY, _FINE), restated=8),
+    _recall_stage(24, 569, 70, 8, (_FINE, 1e-4), restated=8),
 )
 
 _REPEATS_STAGES = (
@@ -83,6 +97,17 @@ ATTENTION: tuple[Recipe, ...] = (
         _llama(4, 2, 32),
         steps=sum(stage.steps for stage in _RECALL_STAGES),
         stages=_RECALL_STAGES,
+        sequence_length=CONTEXT,
+        vocabulary=VOCABULARY,
+        source="recall",
+    ),
+    Recipe(
+        "recall-restated",
+        "the same with each pair stated eight times in a row, half a block or more of it",
+        "llama",
+        _llama(4, 2, 32),
+        steps=sum(stage.steps for stage in _RESTATED_STAGES),
+        stages=_RESTATED_STAGES,
         sequence_length=CONTEXT,
         vocabulary=VOCABULARY,
         source="recall",

@@ -57,7 +57,9 @@ class Batches:
             case "copies":
                 return copies_batch(stage.batch, tokens, *self._symbols(), generator)
             case "recall":
-                batch = recall_batch(stage.batch, stage.pairs, tokens, generator, hops=stage.hops)
+                batch = recall_batch(
+                    stage.batch, stage.pairs, tokens, generator, hops=stage.hops, restated=stage.restated
+                )
                 return batch.ids, batch.answers
             case "instruct":
                 return instruct_batch(self._instructions, stage.batch, tokens, generator)

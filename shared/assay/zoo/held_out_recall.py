@@ -36,8 +36,15 @@ class RecallHeldOut:
 
 def measure_recall(recipe: Recipe, model: Any, *, cancel: CancelToken) -> RecallHeldOut:
     """On QUESTIONS prompts as long as the recipe's sequences, with as many pairs as its last stage, always the same."""
-    pairs = recipe.stages[-1].pairs
-    asked = recall_questions(QUESTIONS, pairs, recipe.sequence_length, QUESTIONS_SEED, per_context=PER_CONTEXT)
+    last = recipe.stages[-1]
+    asked = recall_questions(
+        QUESTIONS,
+        last.pairs,
+        recipe.sequence_length,
+        QUESTIONS_SEED,
+        per_context=PER_CONTEXT,
+        restated=last.restated,
+    )
     right = []
     with torch.inference_mode():
         for start in range(0, QUESTIONS, PER_CONTEXT * _CONTEXTS_AT_ONCE):
@@ -49,4 +56,4 @@ def measure_recall(recipe: Recipe, model: Any, *, cancel: CancelToken) -> Recall
             logits = model(input_ids=prompts[:, -2:], past_key_values=cache, use_cache=True).logits
             right.append(logits[:, -1].argmax(-1) == asked.answers[chunk])
     one, two = (torch.cat(right)[asked.hops == hops].double().mean().item() for hops in (1, 2))
-    return RecallHeldOut(QUESTIONS, pairs, recipe.sequence_length, one, two, 1 / pairs)
+    return RecallHeldOut(QUESTIONS, last.pairs, recipe.sequence_length, one, two, 1 / last.pairs)

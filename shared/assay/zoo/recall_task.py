@@ -68,16 +68,19 @@ class _Pairs:
     ends: Tensor
 
 
-def recall_batch(batch: int, pairs: int, tokens: int, generator: torch.Generator, *, hops: int = 2) -> RecallBatch:
+def recall_batch(
+    batch: int, pairs: int, tokens: int, generator: torch.Generator, *, hops: int = 2, restated: int = 1
+) -> RecallBatch:
     """Sequences to train on: about as many questions as pairs, half of them over two hops, none asked twice.
 
     A question asked again would be answered by copying the earlier answer. hops: 1 for questions over one hop alone.
+    restated: as in `recall_questions`.
     Raises InvalidInput for a number of pairs that symbols or `tokens` do not allow.
     """
     two_hops = pairs // 2 if hops == 2 else 0
     one_hop = pairs - two_hops
     asked = one_hop + two_hops
-    ids, drawn = _scatter(batch, pairs, tokens, asked, generator, chained=hops == 2)
+    ids, drawn = _scatter(batch, pairs, tokens, asked, generator, chained=hops == 2, restated=restated)
     rows = torch.arange(batch)[:, None]
     # Columns of `index`: which pair is asked for over one hop, then which chain over two.
     index = torch.cat(
@@ -96,16 +99,19 @@ def recall_batch(batch: int, pairs: int, tokens: int, generator: torch.Generator
     return RecallBatch(ids, is_answer[:, 1:])
 
 
-def recall_questions(count: int, pairs: int, tokens: int, seed: int, *, per_context: int = 1) -> RecallQuestions:
+def recall_questions(
+    count: int, pairs: int, tokens: int, seed: int, *, per_context: int = 1, restated: int = 1
+) -> RecallQuestions:
     """`count` prompts of `tokens` tokens with one question each, by turns over one hop and over two; a pure function.
 
     tokens: the question's two included. per_context: so many prompts after one another are the same but for their
-    questions. Raises InvalidInput like `recall_batch`, and where `count` is no multiple of `per_context`.
+    questions. restated: times that each pair stands, one right after the other: what a block is about, not one word of
+    it. Raises InvalidInput like `recall_batch`, and where `count` is no multiple of `per_context`.
     """
     if per_context < 1 or count % per_context:
         raise InvalidInput("count", f"is {count}; give a multiple of per_context, {per_context}")
     generator = torch.Generator().manual_seed(seed)
-    ids, drawn = _scatter(count // per_context, pairs, tokens + 1, 1, generator, chained=True)
+    ids, drawn = _scatter(count // per_context, pairs, tokens + 1, 1, generator, chained=True, restated=restated)
     rows = torch.arange(count) // per_context
     ids = ids[rows]
     drawn = _Pairs(drawn.keys[rows], drawn.values[rows], drawn.positions[rows], drawn.chains, drawn.ends[rows])
@@ -138,14 +144,21 @@ def recall_tokenizer() -> Any:
 
 
 def _scatter(
-    batch: int, pairs: int, tokens: int, asked: int, generator: torch.Generator, *, chained: bool
+    batch: int,
+    pairs: int,
+    tokens: int,
+    asked: int,
+    generator: torch.Generator,
+    *,
+    chained: bool,
+    restated: int = 1,
 ) -> tuple[Tensor, _Pairs]:
     """Noise [B, tokens] with the pairs in what the questions leave free, one anywhere in each of equal stretches."""
     if not 2 <= pairs <= MAX_PAIRS:
         raise InvalidInput("pairs", f"are {pairs}; give 2 to {MAX_PAIRS}")
     stretch = (tokens - QUESTION_TOKENS * asked) // pairs
-    if stretch < 2:
-        least = (2 + QUESTION_TOKENS) * pairs
+    if stretch < 2 * restated:
+        least = 2 * restated * pairs + QUESTION_TOKENS * asked
         raise InvalidInput("sequence_length", f"is too short for {pairs} pairs; give {least} or more")
     chains = pairs // 2 if chained else 0
     others = pairs - 2 * chains
@@ -154,13 +167,14 @@ def _scatter(
         [chains, chains, chains, others, others, SYMBOLS - 3 * chains - 2 * others], dim=1
     )
     keys, values = torch.cat([first, middle, keys], 1), torch.cat([middle, ends, values], 1)
-    offsets = torch.randint(stretch - 1, (batch, pairs), generator=generator)
+    offsets = torch.randint(stretch - 2 * restated + 1, (batch, pairs), generator=generator)
     positions = _permutations(batch, pairs, None, generator) * stretch + offsets
     links, onward = positions[:, :chains], positions[:, chains : 2 * chains]
     positions = torch.cat([links.maximum(onward), links.minimum(onward), positions[:, 2 * chains :]], 1)
     ids = NOISE_ID + torch.randint(NOISE, (batch, tokens), generator=generator)
     rows = torch.arange(batch)[:, None]
-    ids[rows, positions], ids[rows, positions + 1] = keys, values
+    for again in range(0, 2 * restated, 2):
+        ids[rows, positions + again], ids[rows, positions + again + 1] = keys, values
     return ids, _Pairs(keys, values, positions, chains, ends)
 
 

@@ -27,7 +27,8 @@ class Stage:
       holds them.
     - `repeats`: passages of the train split, of which some return after a gap (`assay.zoo.repeats`).
     - `copies`: random tokens, repeated; teaches copying (`assay.zoo.repeats`).
-    - `recall`: `pairs` pairs to be looked up, up to `hops` away (`assay.zoo.recall_task`).
+    - `recall`: `pairs` pairs, each `restated` so many times, to be looked up, up to `hops` away
+      (`assay.zoo.recall_task`).
     - `instruct`: a request and its answer, of which the answer alone is learned (`assay.zoo.instruct`).
     """
 
@@ -42,6 +43,7 @@ class Stage:
     mix: tuple[tuple[str, float], ...] = ()
     pairs: int = 0
     hops: int = 2
+    restated: int = 1
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,15 @@ def test_a_window_of_a_tenth_sees_a_tenth_of_the_needed_pairs() -> None:
     assert both < 0.03
 
 
+def test_a_restated_pair_stands_so_many_times_in_a_row() -> None:
+    questions = recall_questions(20, 6, 200, seed=4, restated=5)
+    for row, (first, _) in zip(questions.prompts.tolist(), questions.needed.tolist(), strict=True):
+        pair = row[first : first + 2]
+        assert pair[0] == row[-1]
+        assert row[first : first + 10] == pair * 5
+        assert not is_symbol(row[first + 10]) or row[first + 10 : first + 12] != pair
+
+
 def test_questions_are_a_pure_function_of_their_seed() -> None:
     first, again, other = (recall_questions(50, 8, 128, seed) for seed in (1, 1, 2))
     assert torch.equal(first.prompts, again.prompts)
