@@ -82,7 +82,7 @@ test-all: setup ## linters, then all tests
 	exit $$status
 
 # From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
-BENCHES := batching chassis attention reliability serve_modes early_exit recall curriculum moe_balance
+BENCHES := batching chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance
 
 .PHONY: bench
 bench: setup ## the figures the READMEs give, measured on this machine
