@@ -16,7 +16,9 @@ def test_attends_to_the_selected_tokens_alone(heads, implementation):
     scores = torch.rand(4, heads, 1, 5, generator=torch.Generator().manual_seed(1))
     chosen = select_blocks(scores, rows, top_k=1, window_blocks=0)
     exact, exact_lse = attention_float64(q[:, :, -1:], k, v, pair_mask(chosen, 1, 300, starts))
-    out, lse = block_sparse_decode(q[:, :, -1:], k, v, chosen, starts=tensor, implementation=implementation)
+    out, lse = block_sparse_decode(
+        q[:, :, -1:], k, v, chosen, starts=tensor, implementation=implementation, return_lse=True
+    )
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=2e-6)
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
     assert (out[2] == 0).all()
@@ -28,9 +30,9 @@ def test_is_the_last_row_of_a_prefill(length):
     q, k, v = random_heads(length)
     rows = query_blocks(length, length, 64)
     scores = torch.rand(1, rows.entries, rows.entries)
-    prefilled, lse = block_sparse_prefill(q, k, v, select_blocks(scores, rows, density=0.4))
+    prefilled, lse = block_sparse_prefill(q, k, v, select_blocks(scores, rows, density=0.4), return_lse=True)
     last = select_blocks(scores[:, -1:], query_blocks(1, length, 64), density=0.4)
-    out, last_lse = block_sparse_decode(q[:, :, -1:], k, v, last)
+    out, last_lse = block_sparse_decode(q[:, :, -1:], k, v, last, return_lse=True)
     torch.testing.assert_close(out, prefilled[:, :, -1:], rtol=0, atol=1e-6)
     torch.testing.assert_close(last_lse, lse[:, :, -1:], rtol=0, atol=1e-6)
 

@@ -27,7 +27,7 @@ def test_density_1_errs_no_more_than_twice_sdpa_row_by_row(length, starts):
     tensor = None if starts is None else torch.tensor(starts)
     rows = query_blocks(length, length, 64, starts=tensor, batch=batch)
     exact, exact_lse = attention_float64(q, k, v, causal_mask(length, length, starts or [0]))
-    out, lse = block_sparse_prefill(q, k, v, select_all(rows), starts=tensor)
+    out, lse = block_sparse_prefill(q, k, v, select_all(rows), starts=tensor, return_lse=True)
     for b, start in enumerate(starts or [0]):
         own = [x[b : b + 1, :, start:] for x in (q, k.repeat_interleave(4, 1), v.repeat_interleave(4, 1))]
         sdpa = F.scaled_dot_product_attention(*own, is_causal=True)
@@ -46,7 +46,9 @@ def test_attends_to_the_selected_pairs_alone(q_len, starts, heads, implementatio
     scores = torch.rand(3, heads, rows.entries, 5, generator=torch.Generator().manual_seed(1))
     chosen = select_blocks(scores, rows, top_k=1, sink_blocks=0, window_blocks=0)
     exact, exact_lse = attention_float64(q[:, :, -q_len:], k, v, pair_mask(chosen, q_len, 300, starts))
-    out, lse = block_sparse_prefill(q[:, :, -q_len:], k, v, chosen, starts=tensor, implementation=implementation)
+    out, lse = block_sparse_prefill(
+        q[:, :, -q_len:], k, v, chosen, starts=tensor, implementation=implementation, return_lse=True
+    )
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=2e-6)
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
 
@@ -57,7 +59,7 @@ def test_a_selection_without_the_query_block_itself(implementation):
     rows = query_blocks(200, 200, 64)
     chosen = selection_from_lists([[[], [0], [0, 2], [1, 2]]], rows)
     exact, exact_lse = attention_float64(q, k, v, pair_mask(chosen, 200, 200, [0]))
-    out, lse = block_sparse_prefill(q, k, v, chosen, implementation=implementation)
+    out, lse = block_sparse_prefill(q, k, v, chosen, implementation=implementation, return_lse=True)
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=2e-6)
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
     assert (out[:, :, :64] == 0).all()
@@ -82,9 +84,18 @@ def test_pages_give_what_one_tensor_gives(implementation):
     rows = query_blocks(68, 300, 64, starts=tensor)
     chosen = select_blocks(torch.rand(3, rows.entries, 5), rows, top_k=1)
     k_pages, v_pages, table = as_pages(k, v, starts, 64)
-    expected = block_sparse_prefill(q[:, :, -68:], k, v, chosen, starts=tensor, implementation=implementation)
+    expected = block_sparse_prefill(
+        q[:, :, -68:], k, v, chosen, starts=tensor, implementation=implementation, return_lse=True
+    )
     found = block_sparse_prefill(
-        q[:, :, -68:], k_pages, v_pages, chosen, block_table=table, lengths=300 - tensor, implementation=implementation
+        q[:, :, -68:],
+        k_pages,
+        v_pages,
+        chosen,
+        block_table=table,
+        lengths=300 - tensor,
+        implementation=implementation,
+        return_lse=True,
     )
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
@@ -96,11 +107,11 @@ def test_a_row_is_bit_equal_alone_and_in_a_batch():
     tensor = torch.tensor(starts)
     rows = query_blocks(300, 300, 64, starts=tensor)
     scores = torch.rand(4, rows.entries, 5)
-    out, lse = block_sparse_prefill(q, k, v, select_blocks(scores, rows, top_k=1), starts=tensor)
+    out, lse = block_sparse_prefill(q, k, v, select_blocks(scores, rows, top_k=1), starts=tensor, return_lse=True)
     for b, start in enumerate(starts):
         own = query_blocks(300 - start, 300 - start, 64)
         chosen = select_blocks(scores[b : b + 1, : own.entries], own, top_k=1)
-        alone = block_sparse_prefill(*(x[b : b + 1, :, start:] for x in (q, k, v)), chosen)
+        alone = block_sparse_prefill(*(x[b : b + 1, :, start:] for x in (q, k, v)), chosen, return_lse=True)
         assert torch.equal(out[b, :, start:], alone[0][0])
         assert torch.equal(lse[b, :, start:], alone[1][0])
         assert (out[b, :, :start] == 0).all()
@@ -111,7 +122,7 @@ def test_a_row_is_bit_equal_alone_and_in_a_batch():
 def test_nothing_to_do(implementation):
     q, k, v = random_heads(40)
     out, lse = block_sparse_prefill(
-        q[:, :, :0], k, v, select_all(query_blocks(0, 40, 16)), implementation=implementation
+        q[:, :, :0], k, v, select_all(query_blocks(0, 40, 16)), implementation=implementation, return_lse=True
     )
     assert out.shape == (1, 8, 0, 32)
     assert lse.shape == (1, 8, 0)

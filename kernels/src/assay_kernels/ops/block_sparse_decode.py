@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from assay_kernels.dispatch import Implementation, choose
-from assay_kernels.ops.block_sparse_prefill import LOG2E, attend_reference, attend_tile, dense_attention, key_base
+from assay_kernels.ops.block_sparse_prefill import LOG2E, attend_reference, attend_tile, key_base
+from assay_kernels.packed import attend_packed
 from assay_kernels.paging import Call, check_call
 from assay_kernels.selection import BlockSelection
 from assay_kernels.triton_import import tl, triton
@@ -35,9 +36,10 @@ def block_sparse_decode(
     scaling: float | None = None,
     block_table: Tensor | None = None,
     lengths: Tensor | None = None,
+    return_lse: bool = False,
     check: bool = True,
     implementation: Implementation | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """(out, lse) as block_sparse_prefill gives them, for q [batch, query_heads, 1, head_dim].
 
     A row's result does not depend on the other rows: splits have a fixed length. Raises ValueError for several
@@ -50,15 +52,19 @@ def block_sparse_decode(
         q, k, v, selection, starts=starts, scaling=scaling, block_table=block_table, lengths=lengths, check=check
     )
     if chosen == "reference":
-        return attend_reference(call)
-    return _launch(call) if chosen == "triton" else _cpu(call)
+        out, lse = attend_reference(call)
+    elif chosen == "triton":
+        out, lse = _launch(call)
+    else:
+        return _cpu(call, return_lse)
+    return out, lse if return_lse else None
 
 
-def _cpu(call: Call) -> tuple[Tensor, Tensor]:
+def _cpu(call: Call, return_lse: bool) -> tuple[Tensor, Tensor | None]:
     """Gathers each row's blocks and attends to them at once: there is nothing to split on one core."""
-    batch, heads, _, head_dim = call.q.shape
+    batch, heads = call.q.shape[:2]
     out = torch.zeros_like(call.q)
-    lse = torch.full((batch, heads, 1), -torch.inf, device=call.q.device)
+    lse = torch.full((batch, heads, 1), -torch.inf, device=call.q.device) if return_lse else None
     counts = call.selection.counts.tolist()
     lists = call.selection.indices.to(torch.int64)
     shared = lists.shape[1]
@@ -72,10 +78,11 @@ def _cpu(call: Call) -> tuple[Tensor, Tensor]:
             queries = slice(head * kv * group, (head + 1) * kv * group)
             first_key = head * kv * group // call.group
             k, v = call.tokens(b, lists[b, head, 0, :count], slice(first_key, first_key + kv))
-            q = call.q[b, queries].reshape(1, kv, group, head_dim)
-            o, e = dense_attention(q, k[None], v[None], call.scaling, None)
-            out[b, queries] = o.reshape(kv * group, 1, head_dim)
-            lse[b, queries] = e.reshape(kv * group, 1)
+            q = call.q[b, queries].unflatten(0, (kv, group))
+            o, e = attend_packed(q, k, v, call.scaling, exact=False, return_lse=return_lse)
+            out[b, queries] = o.flatten(0, 1).to(out.dtype)
+            if lse is not None and e is not None:
+                lse[b, queries] = e.flatten(0, 1)
     return out, lse
 
 

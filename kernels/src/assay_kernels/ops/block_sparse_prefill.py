@@ -10,10 +10,10 @@ out_p = sum_t softmax_t(scaling <q_p, k_t>) v_t over the tokens t <= p of the bl
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from assay_kernels.dispatch import Implementation, choose
+from assay_kernels.packed import attend_packed
 from assay_kernels.paging import Call, check_call
 from assay_kernels.selection import BlockSelection
 from assay_kernels.triton_import import tl, triton
@@ -31,10 +31,12 @@ def block_sparse_prefill(
     scaling: float | None = None,
     block_table: Tensor | None = None,
     lengths: Tensor | None = None,
+    return_lse: bool = False,
     check: bool = True,
     implementation: Implementation | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(out, lse): out like q; lse float32 [batch, query_heads, q_len], natural log of the sum of exponentials.
+) -> tuple[Tensor, Tensor | None]:
+    """(out, lse): out like q; lse float32 [batch, query_heads, q_len], natural log of the sum of exponentials, where
+    `return_lse` asks for it and None elsewhere.
 
     Padding queries, and those whose query block selects nothing, get out 0 and lse -inf. scaling: 1/sqrt(head_dim)
     unless given. Paged keys: k, v [pages, kv_heads, block_size, head_dim], block_table integers [batch, blocks] with
@@ -49,8 +51,12 @@ def block_sparse_prefill(
         q, k, v, selection, starts=starts, scaling=scaling, block_table=block_table, lengths=lengths, check=check
     )
     if chosen == "reference":
-        return attend_reference(call)
-    return _launch(call) if chosen == "triton" else _cpu(call)
+        out, lse = attend_reference(call)
+    elif chosen == "triton":
+        out, lse = _launch(call)
+    else:
+        return _cpu(call, return_lse)
+    return out, lse if return_lse else None
 
 
 def attend_reference(call: Call) -> tuple[Tensor, Tensor]:
@@ -85,19 +91,19 @@ def attend_reference(call: Call) -> tuple[Tensor, Tensor]:
     return out, lse
 
 
-def _cpu(call: Call) -> tuple[Tensor, Tensor]:
-    """One dense product per query block: its key blocks gathered, the queries that share a key head packed as rows."""
-    batch, heads, q_len, head_dim = call.q.shape
+def _cpu(call: Call, return_lse: bool) -> tuple[Tensor, Tensor | None]:
+    """A query block at a time: its key blocks gathered, the queries that share a key head packed as rows."""
+    batch, heads, q_len, _ = call.q.shape
     size, rows = call.selection.block_size, call.selection.rows
     out = torch.zeros_like(call.q)
-    lse = torch.full((batch, heads, q_len), -torch.inf, device=call.q.device)
+    lse = torch.full((batch, heads, q_len), -torch.inf, device=call.q.device) if return_lse else None
     counts, firsts, lengths = call.selection.counts.tolist(), rows.first.tolist(), call.lengths.tolist()
     lists = call.selection.indices.to(torch.int64)
     shared = call.selection.indices.shape[1]
     # A head of the selection serves `group` query heads on each of `kv` key heads.
     group = heads // max(shared, call.kv_heads)
     kv = heads // shared // group
-    mask = _DiagonalMask(group, size, lists.shape[3] * size, call.q)
+    later = torch.ones((size, size), dtype=torch.bool, device=call.q.device).triu(1)
     for b in range(batch):
         for head in range(shared):
             queries = slice(head * kv * group, (head + 1) * kv * group)
@@ -113,45 +119,14 @@ def _cpu(call: Call) -> tuple[Tensor, Tensor]:
                 blocks = lists[b, head, entry, :count]
                 k, v = call.tokens(b, blocks, keys)
                 part = slice(low - lengths[b] + q_len, high - lengths[b] + q_len)
-                # A lone query ends its block, so nothing is masked; its heads are not packed, because a product of one
-                # row adds up more accurately than one of a few.
-                lone = high - low == 1
-                bias = None
-                if int(blocks[-1]) == block and not lone:
-                    own = min(size, lengths[b] - block * size)
-                    bias = mask.rows(low - block * size, high - low, k.shape[1], own)
-                members: list[slice] = [slice(g, g + 1) for g in range(group)] if lone else [slice(None)]
-                for of in members:
-                    q = call.q[b, queries, part].unflatten(0, (kv, group))[:, of]
-                    o, e = dense_attention(q.reshape(1, kv, -1, head_dim), k[None], v[None], call.scaling, bias)
-                    out[b, queries, part].unflatten(0, (kv, group))[:, of] = o.reshape(q.shape)
-                    lse[b, queries, part].unflatten(0, (kv, group))[:, of] = e.reshape(q.shape[:-1])
-    return out, lse
-
-
-class _DiagonalMask:
-    """Additive masks that are causal within the query block, which comes last, and 0 before it."""
-
-    def __init__(self, group: int, size: int, tokens: int, like: Tensor) -> None:
-        own = torch.full((size, size), -torch.inf, dtype=like.dtype, device=like.device).triu(1)
-        self._mask = F.pad(own, (max(0, tokens - size), 0)).repeat(group, 1, 1)  # [group, size, tokens]
-        self._size = size
-
-    def rows(self, offset: int, count: int, tokens: int, own: int) -> Tensor:
-        """[group * count, tokens] for `count` queries from `offset` on; the block itself has `own` tokens so far."""
-        end = self._mask.shape[2] - self._size + own
-        part = self._mask[:, offset : offset + count, end - tokens : end]
-        return part.flatten(0, 1) if part.shape[0] == 1 or count == self._size else part.reshape(-1, tokens)
-
-
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, scaling: float, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(out, lse) of q, k, v [batch, heads, ...] with an additive bias [q_len, k_len], by PyTorch's own CPU kernel.
-
-    The kernel behind scaled_dot_product_attention, called by its name because that keeps the log-sum-exp to itself.
-    """
-    out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q, k, v, 0.0, False, attn_mask=bias, scale=scaling
-    )
+                hidden = None
+                if int(blocks[-1]) == block:
+                    hidden = later[low - block * size : high - block * size, : min(size, lengths[b] - block * size)]
+                q = call.q[b, queries, part].unflatten(0, (kv, group))
+                o, e = attend_packed(q, k, v, call.scaling, hidden=hidden, return_lse=return_lse)
+                out[b, queries, part] = o.flatten(0, 1).to(out.dtype)
+                if lse is not None and e is not None:
+                    lse[b, queries, part] = e.flatten(0, 1)
     return out, lse
 
 

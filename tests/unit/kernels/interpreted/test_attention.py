@@ -8,6 +8,7 @@ from assay_kernels import BlockSelection, block_sparse_decode, block_sparse_pref
 from assay_kernels.selection import select_all, selection_from_lists
 
 SIZE = 16
+TRITON = {"implementation": "triton", "return_lse": True}
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3}
 
 
@@ -34,7 +35,9 @@ def test_prefill(q_len, starts, heads, dtype):
     chosen = chosen_of(q_len, 70, starts, heads)
     exact, exact_lse = attention_float64(q, k, v, pair_mask(chosen, q_len, 70, starts))
     k, v = padded_with_nan(k, starts), padded_with_nan(v, starts)
-    out, lse = block_sparse_prefill(q, k, v, chosen, starts=torch.tensor(starts), implementation="triton")
+    out, lse = block_sparse_prefill(
+        q, k, v, chosen, starts=torch.tensor(starts), implementation="triton", return_lse=True
+    )
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=TOLERANCE[dtype])
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
 
@@ -44,7 +47,7 @@ def test_prefill_of_everything(length):
     q, k, v = random_heads(length, head_dim=16)
     every = select_all(query_blocks(length, length, SIZE))
     exact, exact_lse = attention_float64(q, k, v, pair_mask(every, length, length, [0]))
-    out, lse = block_sparse_prefill(q, k, v, every, implementation="triton")
+    out, lse = block_sparse_prefill(q, k, v, every, **TRITON)
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=2e-6)
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
 
@@ -64,7 +67,7 @@ def test_prefill_without_the_query_block_itself():
     q, k, v = random_heads(48, head_dim=16)
     chosen = selection_from_lists([[[], [0], [0, 1]]], query_blocks(48, 48, SIZE))
     exact, exact_lse = attention_float64(q, k, v, pair_mask(chosen, 48, 48, [0]))
-    out, lse = block_sparse_prefill(q, k, v, chosen, implementation="triton")
+    out, lse = block_sparse_prefill(q, k, v, chosen, **TRITON)
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=2e-6)
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
 
@@ -79,7 +82,9 @@ def test_decode(heads, dtype):
     chosen = chosen_of(1, 640, starts, heads, top_k=36)
     exact, exact_lse = attention_float64(q, k, v, pair_mask(chosen, 1, 640, starts))
     k, v = padded_with_nan(k, starts), padded_with_nan(v, starts)
-    out, lse = block_sparse_decode(q, k, v, chosen, starts=torch.tensor(starts), implementation="triton")
+    out, lse = block_sparse_decode(
+        q, k, v, chosen, starts=torch.tensor(starts), implementation="triton", return_lse=True
+    )
     torch.testing.assert_close(out.double(), exact, rtol=0, atol=TOLERANCE[dtype])
     torch.testing.assert_close(lse.double(), exact_lse, rtol=0, atol=5e-6)
 
@@ -92,8 +97,10 @@ def test_pages(q_len):
     chosen = chosen_of(q_len, 70, starts, 1)
     attend = block_sparse_decode if q_len == 1 else block_sparse_prefill
     k_pages, v_pages, table = as_pages(k, v, starts, SIZE)
-    expected = attend(q, k, v, chosen, starts=tensor, implementation="triton")
-    found = attend(q, k_pages, v_pages, chosen, block_table=table, lengths=70 - tensor, implementation="triton")
+    expected = attend(q, k, v, chosen, starts=tensor, **TRITON)
+    found = attend(
+        q, k_pages, v_pages, chosen, block_table=table, lengths=70 - tensor, implementation="triton", return_lse=True
+    )
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
 
