@@ -33,6 +33,9 @@ EventT = TypeVar("EventT")
 
 log = logging.getLogger(__name__)
 
+# Engines of one process are asked at once, and transformers, imported by two threads at once, lacks names in one.
+_ONE_IMPORT_AT_A_TIME = threading.Lock()
+
 REPLIES_IN_FLIGHT = 16  # a streaming step that is read slowly waits here instead of filling memory
 MESSAGE_BYTES = 4 * 2**20  # the same in every placement, so that what works embedded works elsewhere
 WAITING_STEPS = 1024  # that share their work; a thread each
@@ -42,7 +45,8 @@ PROGRESS_INTERVAL_S = 0.1  # the first, the last and one each interval; a tight 
 def load_steps(module: str) -> StepTable:
     """STEPS of a service's engine module. Raises FailedPrecondition where what it computes with is missing."""
     try:
-        table: StepTable = importlib.import_module(module).STEPS
+        with _ONE_IMPORT_AT_A_TIME:
+            table: StepTable = importlib.import_module(module).STEPS
     except ModuleNotFoundError as error:
         distribution = module.split(".")[0].replace("_", "-")
         raise FailedPrecondition(

@@ -91,7 +91,7 @@ def _density(default: float | None = 0.2) -> Callable[[Any], Any]:
     return click.option("--density", type=float, default=default, help=f"Attended over causal pairs{shown}")
 
 
-def _text_options(sequences: str, tokens: str = "512") -> Callable[[Any], Any]:
+def _text_options(sequences: str, tokens: str = "as many as it was trained on, or 512") -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         for option in (
             click.option("--split", default="", help="Split of a text that has them."),
@@ -338,13 +338,13 @@ def profile_exit(session: CommandSession, model: str, **options: Any) -> None:
 
     def human() -> None:
         print_table(
-            ("layer", "agrees", "for good", "cosine to next", "to final", "KL, nats"),
+            ("layer", "agrees", "for good", "cosine to previous", "to final", "KL, nats"),
             [
                 (
                     layer.layer,
                     f"{layer.agreement:.3f}",
                     f"{layer.saturated:.3f}",
-                    f"{layer.next_cosine:.3f}",
+                    f"{layer.previous_cosine:.3f}",
                     f"{layer.final_cosine:.3f}",
                     f"{layer.divergence_nats:.3f}",
                 )

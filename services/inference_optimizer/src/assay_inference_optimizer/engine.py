@@ -102,8 +102,20 @@ def resolve(request: own.ResolveStep, context: StepContext) -> own.Resolved:
         raise InvalidInput(
             "text.sequence_tokens", f"is {request.text.sequence_tokens}; this model reads {context_tokens} tokens"
         )
-    answer.text.sequence_tokens = request.text.sequence_tokens or min(context_tokens, DEFAULT_SEQUENCE_TOKENS)
+    longest = min(context_tokens, _trained_tokens(context.artifacts.manifest(answer.model).parameters))
+    answer.text.sequence_tokens = request.text.sequence_tokens or longest
     return answer
+
+
+def _trained_tokens(parameters: Mapping[str, Any]) -> int:
+    """Tokens to measure on unless told otherwise: what a model of the zoo was trained on, since longer sequences would
+    show how it fails at them; else DEFAULT_SEQUENCE_TOKENS."""
+    recipe = parameters.get("recipe")
+    if not isinstance(recipe, Mapping):
+        return DEFAULT_SEQUENCE_TOKENS
+    lengths = [recipe.get("sequence_length"), *(stage.get("sequence_length") for stage in recipe.get("stages") or ())]
+    known = [length for length in lengths if isinstance(length, int) and length > 1]
+    return min(max(known), DEFAULT_SEQUENCE_TOKENS) if known else DEFAULT_SEQUENCE_TOKENS
 
 
 def plan(request: own.PlanStep, context: StepContext) -> api.PlanSparsityResult:

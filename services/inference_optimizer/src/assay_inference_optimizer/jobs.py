@@ -14,7 +14,6 @@ FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
 PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 32, 64, 1000
 EXAMINED_SEQUENCES = {"plan": 8, "comparison": 16, "profile": 32}
 EXAMINED_DENSITY = 0.2
-READ_TOKENS = 512  # in a sequence, unless a caller says otherwise
 MANY_BLOCKS = 32
 
 
@@ -96,14 +95,13 @@ def _fitting(found: own.Resolved) -> api.SparseConfig:
 
     Two dense layers are of little use in a model that has hardly more.
     """
-    read = min(found.context_tokens, READ_TOKENS)
-    block = 16
+    read, block = found.text.sequence_tokens, 16
     while block < 64 and read // (2 * block) >= MANY_BLOCKS:
         block *= 2
     return api.SparseConfig(
         block_size=block,
         sink_tokens=block,
-        window_tokens=2 * block,
+        window_tokens=2 * block if read // block >= MANY_BLOCKS else block,
         target_density=EXAMINED_DENSITY,
         dense_layers=min(2, found.layers // 3),
     )

@@ -125,7 +125,11 @@ def exit_curves_plot(profile: api.ProfileEarlyExitResult) -> bytes:
             label="final state",
         )
         right.plot(
-            layers, [layer.next_cosine for layer in profile.layers], marker="s", color=COLOURS[3], label="next state"
+            layers,
+            [layer.previous_cosine for layer in profile.layers],
+            marker="s",
+            color=COLOURS[3],
+            label="state before",
         )
         right.set_ylim(top=1.02)
         right.set_ylabel("cosine with")

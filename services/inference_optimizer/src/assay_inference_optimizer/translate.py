@@ -254,7 +254,7 @@ def profile_to_proto(profile: ExitProfile) -> api.ProfileEarlyExitResult:
             layer=index + 1,
             agreement=curves.agreement[index],
             saturated=curves.saturated[index],
-            next_cosine=curves.next_cosine[index],
+            previous_cosine=curves.next_cosine[index],
             final_cosine=curves.final_cosine[index],
             divergence_nats=curves.divergence[index],
         )

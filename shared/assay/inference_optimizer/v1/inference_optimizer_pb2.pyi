@@ -560,20 +560,20 @@ class RuleCurve(_message.Message):
     def __init__(self, rule: _Optional[_Union[ExitRule, str]] = ..., thresholds: _Optional[_Iterable[float]] = ..., agreement: _Optional[_Iterable[float]] = ..., gross_saving: _Optional[_Iterable[float]] = ..., net_saving: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ExitLayer(_message.Message):
-    __slots__ = ("layer", "agreement", "saturated", "next_cosine", "final_cosine", "divergence_nats")
+    __slots__ = ("layer", "agreement", "saturated", "previous_cosine", "final_cosine", "divergence_nats")
     LAYER_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     SATURATED_FIELD_NUMBER: _ClassVar[int]
-    NEXT_COSINE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_COSINE_FIELD_NUMBER: _ClassVar[int]
     FINAL_COSINE_FIELD_NUMBER: _ClassVar[int]
     DIVERGENCE_NATS_FIELD_NUMBER: _ClassVar[int]
     layer: int
     agreement: float
     saturated: float
-    next_cosine: float
+    previous_cosine: float
     final_cosine: float
     divergence_nats: float
-    def __init__(self, layer: _Optional[int] = ..., agreement: _Optional[float] = ..., saturated: _Optional[float] = ..., next_cosine: _Optional[float] = ..., final_cosine: _Optional[float] = ..., divergence_nats: _Optional[float] = ...) -> None: ...
+    def __init__(self, layer: _Optional[int] = ..., agreement: _Optional[float] = ..., saturated: _Optional[float] = ..., previous_cosine: _Optional[float] = ..., final_cosine: _Optional[float] = ..., divergence_nats: _Optional[float] = ...) -> None: ...
 
 class Suitability(_message.Message):
     __slots__ = ("rule", "threshold", "gross_saving", "net_saving", "disagreement", "disagreement_bound", "tokens", "p_by_prompt")
