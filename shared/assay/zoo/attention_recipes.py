@@ -23,7 +23,7 @@ def _llama(layers: int, heads: int, head_dim: int, *, context: int = 2 * CONTEXT
         "num_key_value_heads": heads,
         "head_dim": head_dim,
         "max_position_embeddings": context,
-        # Of wider embeddings copying is learned in half as many steps.
+        # So wide, copying is learned within 200 steps; at the usual 0.02 not within 350.
         "initializer_range": 0.05,
         "tie_word_embeddings": True,
     }
@@ -48,8 +48,8 @@ def _recall_stage(
 
 
 _FAST, _STEADY, _FINE = 3e-3, 2e-3, 1e-3
-# Copying first, then two hops over few pairs, then ever more pairs ever further apart: a fixed number of pairs at full
-# length learns nothing in this time, and neither does a leap in the noise between them.
+# Copying first, then two hops over few pairs, then ever more pairs ever further apart. A leap in the noise between
+# pairs undoes what was learned, for good where it is tenfold.
 _RECALL_STAGES = (
     Stage("copying", 220, 64, 31, _FAST, _FAST, warmup_steps=50, source="copies"),
     _recall_stage(4, 4, 60, 64, (_FAST, _FAST), hops=1),

@@ -16,6 +16,7 @@ from assay.errors import Cancelled, InvalidInput, Unimplemented
 from assay.models.checkpoint import inspect_checkpoint, load_model, load_tokenizer
 from assay.models.predict import token_nats
 from assay.progress import silent
+from assay.zoo import held_out_recall
 from assay.zoo.held_out import HeldOut
 from assay.zoo.held_out_recall import RecallHeldOut
 from assay.zoo.recipe import Stage
@@ -35,12 +36,15 @@ def trained(
 
 
 def brief_of(recipe: Recipe) -> Recipe:
-    """Three steps of each stage, on few tokens."""
+    """Two steps, or two of each stage, on few tokens; pairs to recall keep the room they need."""
     if not recipe.stages:
-        return replace(recipe, steps=3, batch=2, sequence_length=64, warmup_steps=1, vocabulary=512)
-    stages = tuple(replace(stage, steps=3, batch=2) for stage in recipe.stages)
-    vocabulary = recipe.vocabulary if recipe.source == "recall" else 512
-    return replace(recipe, steps=3 * len(stages), stages=stages, vocabulary=vocabulary)
+        return replace(recipe, steps=2, batch=2, sequence_length=64, warmup_steps=1, vocabulary=512)
+    stages = tuple(
+        replace(stage, steps=2, batch=2, sequence_length=stage.sequence_length if stage.pairs else 64)
+        for stage in recipe.stages
+    )
+    brief = replace(recipe, steps=2 * len(stages), stages=stages)
+    return brief if recipe.source == "recall" else replace(brief, sequence_length=128, vocabulary=512)
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -136,11 +140,14 @@ def test_the_seed_decides_the_weights(micro: Recipe) -> None:
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_takes_steps_and_saves(name: str, small_text_dir: Path, tmp_path: Path) -> None:
+def test_every_recipe_takes_steps_and_saves(
+    name: str, small_text_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_out_recall, "QUESTIONS", 80)
     brief = brief_of(RECIPES[name])
     report = train(brief, small_text_dir, tmp_path / "model", seed=0, cancel=CancelToken(), progress=silent)
     if isinstance(report.held_out, RecallHeldOut):
-        assert 0 <= report.held_out.accuracy_one_hop < 0.2
+        assert 0 <= report.held_out.accuracy_one_hop < 0.3  # chance is 0.04
     else:
         assert math.isfinite(report.held_out.loss_nats)
         assert (report.held_out.repeated_loss_nats is not None) == (brief.source == "repeats")
