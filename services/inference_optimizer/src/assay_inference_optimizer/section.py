@@ -69,8 +69,9 @@ def _sparse_answer(plan: api.PlanSparsityResult) -> str:
         return "No density below 1 that was tried keeps the rise in loss within the budget: attention stays dense."
     return (
         f"Attending to {_mean_density(plan):.0%} of the causal pairs changes the loss by "
-        f"{plan.increase_nats.mean:+.4f} nats per token, and would make attention {plan.predicted_attention_ratio:.2f} times and a whole prefill of "
-        f"{plan.length:,} tokens {plan.predicted_prefill_ratio:.2f} times as fast, counted in multiplications."
+        f"{plan.increase_nats.mean:+.4f} nats per token, and would make attention "
+        f"{plan.predicted_attention_ratio:.2f} times and a whole prefill of {plan.length:,} tokens "
+        f"{plan.predicted_prefill_ratio:.2f} times as fast, counted in multiplications."
     )
 
 
