@@ -5,9 +5,10 @@ A sequence is noise in which pairs `key value` are scattered evenly, then questi
     n7 n3 s40 s5 n1 ... s12 s40 n9 ... s31 s8 n2 ...  ?1 s31 s8  ?2 s12 s5  ...
 
 `?1 key` asks for the key's value. The pairs are chained by twos, `s12 s40` to `s40 s5`, and `?2 key` asks for the value
-of the key's value. The pair that a chain ends with stands first, as terms are defined before they are used: in
-either order, two hops were not learned in three times the steps. Which pair a question needs, and where it stands, is drawn anew for every sequence:
-guessing among its values is right once in as many times, and a window of the last tenth holds a tenth of the pairs.
+of the key's value. The pair that a chain ends with stands first, as terms are defined before they are used: in either
+order, two hops take some seeds over three times the steps. Which pair a question needs, and where it stands, is drawn
+anew for every sequence: guessing among its values is right once in as many times, and a window of the last tenth holds
+a tenth of the pairs.
 """
 
 from __future__ import annotations
