@@ -19,7 +19,11 @@ def draw(rows: list[ExitRow], out: Path, workload: str = "code") -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.8), constrained_layout=True)
     shown = [row for row in rows if row.workload == workload and row.seed == min(each.seed for each in rows)]
     for index, row in enumerate(shown):
-        style = {"color": f"C{index % 10}", "label": row.model, "linestyle": "--" if "@" in row.model else "-"}
+        style = {
+            "color": pyplot.get_cmap("tab20")(index % 20),
+            "label": row.model,
+            "linestyle": "--" if "@" in row.model else "-",
+        }
         left.plot(np.arange(1, row.depth + 1) / row.depth, row.agreement, marker=".", **style)
         if row.curve is not None:
             right.plot(100 * row.curve[0], row.curve[1], **style)
