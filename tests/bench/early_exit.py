@@ -104,11 +104,11 @@ def measured(trained: Trained, texts: Texts) -> IdentityRow:
 
 
 def timed(trained: Trained, texts: Texts) -> list[SpeedRow]:
-    """Exits in the first third: beyond it, drafting costs much of a pass."""
+    """Exits in the first half: beyond it, drafting costs most of a pass."""
     said("timed", trained.name)
     depth = int(trained.model.config.num_hidden_layers)
     prompts = texts.sample("code", SPEED_PROMPTS)
-    return measure_speed(trained, prompts, list(range(1, depth // 3 + 1)))
+    return measure_speed(trained, prompts, list(range(1, depth // 2 + 1)))
 
 
 def controlled(trained: Trained, texts: Texts) -> list[RiskRow]:

@@ -7,7 +7,7 @@ from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftL
 
 def taught(confidence: float, kept: bool, rounds: int = 60) -> DraftLength:
     """After `rounds` rounds of one draft, of 2 lower layers of 8 and a head of 0.5 layers."""
-    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0, batch=6.0))
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(rounds):
         length.begin()
         length.end([confidence], int(kept), spent=1)
@@ -35,7 +35,7 @@ def test_drafts_that_never_hold_are_not_passed_on() -> None:
 def test_the_chain_ends_where_its_chance_no_longer_pays() -> None:
     # Half of the drafts at this confidence hold. 1.5 tokens a round of 11 give 0.136 a unit: a pass
     # of 2 must have a chance above 0.27, so 1/2 pays and 1/4 does not.
-    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0, batch=6.0))
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for index in range(200):
         length.begin()
         length.end([0.55], index % 2, spent=1)
@@ -44,7 +44,7 @@ def test_the_chain_ends_where_its_chance_no_longer_pays() -> None:
 
 def test_hopeless_probing_is_tried_now_and_then_only() -> None:
     # A head of 15 layers, as Fox-1's: looking costs more than drafting could save.
-    length = DraftLength(6, Costs(draft=4.0, head=15.0, verify=28.0, batch=28.0))
+    length = DraftLength(6, Costs(draft=4.0, head=15.0, verify=28.0))
     for _ in range(64):
         length.begin()
         length.end([0.5], 0, spent=1)
@@ -57,16 +57,16 @@ def test_hopeless_probing_is_tried_now_and_then_only() -> None:
 
 def test_measured_costs_replace_the_assumed() -> None:
     # By multiply-adds the lower layers are a quarter of a pass; on this machine they turn out to be nearly all of it.
-    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0, batch=6.0))
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(40):
         length.begin()
-        length.end([0.75], 1, spent=1, measured={"draft": 0.9, "head": 0.05, "batch": 0.1, "verify": 0.1})
+        length.end([0.75], 1, spent=1, measured=Costs(draft=0.9, head=0.05, verify=0.1))
     assert drafted(length, 0.75) == 0
 
 
 def test_a_token_looked_at_and_left_teaches_as_well() -> None:
     # Nothing is ever passed on at this confidence; that it would have been right is seen all the same.
-    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0, batch=6.0))
+    length = DraftLength(6, Costs(draft=2.0, head=0.5, verify=6.0))
     for _ in range(40):
         length.begin()
         length.end([0.05], 0, spent=0)
@@ -75,13 +75,3 @@ def test_a_token_looked_at_and_left_teaches_as_well() -> None:
         length.begin()
         length.end([0.05], 1, spent=0)
     assert drafted(length, 0.05) > 2
-
-
-def test_the_first_draft_pays_for_the_batch() -> None:
-    # Half of them hold. A pass of 1 of 8.5 is worth it; a batch that costs 6 more than a token does is not.
-    for batch, expected in ((6.0, True), (12.0, False)):
-        length = DraftLength(6, Costs(draft=1.0, head=0.5, verify=6.0, batch=batch))
-        for index in range(40):
-            length.begin()
-            length.end([0.55], index % 2, spent=0)
-        assert (drafted(length, 0.55) > 0) is expected

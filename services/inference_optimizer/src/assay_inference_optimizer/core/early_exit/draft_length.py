@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 _BINS = 10
 # Weight of what is assumed before anything was seen: two likeliest tokens agree more often than either is right.
@@ -14,20 +14,21 @@ _PROBE_EVERY = 16
 
 @dataclass(frozen=True)
 class Costs:
-    """One pass of the lower layers over one token, one look at the head, one verifying pass; in any one unit.
-
-    verify: over the one token that needs it anyway. batch: over that and drafts; how many hardly matters.
-    """
+    """One pass of the lower layers over one token, one look at the head, one verifying pass; in any one unit."""
 
     draft: float
     head: float
     verify: float
-    batch: float
 
     @property
     def plain(self) -> float:
         """Of a token decoded without drafts."""
         return self.draft + self.verify + self.head
+
+    def moved(self, to: Costs, share: float) -> Costs:
+        """Towards a new measurement; what took twice as long as usual was disturbed, and counts as twice."""
+        pairs = ((self.draft, to.draft), (self.head, to.head), (self.verify, to.verify))
+        return Costs(*(old + share * (min(new, 2 * old) - old) for old, new in pairs))
 
 
 class DraftLength:
@@ -44,7 +45,7 @@ class DraftLength:
         self.most, self._costs = most, costs
         self._kept = [_PRIOR * (0.5 + 0.5 * (index + 0.5) / _BINS) for index in range(_BINS)]
         self._seen = [_PRIOR] * _BINS
-        self._measured: set[str] = set()
+        self._measured = False
         self._tokens = self._cost = 0.0
         self._round = 0
         self._survival = 1.0
@@ -64,50 +65,35 @@ class DraftLength:
     def spend(self, confidence: float) -> bool:
         """Whether a draft of this confidence is worth a pass of the lower layers."""
         survival = self._survival * self._chance(confidence)
-        cost = self._costs.draft
-        if self._survival == 1.0:  # the first draft of a round makes a batch of its verification
-            cost += max(0.0, self._costs.batch - self._costs.verify)
-        if survival <= cost * self._rate:
+        if survival <= self._costs.draft * self._rate:
             return False
         self._survival = survival
         return True
 
-    def end(self, confidences: list[float], right: int, spent: int, measured: dict[str, float] | None = None) -> None:
+    def end(self, confidences: list[float], right: int, spent: int, measured: Costs | None = None) -> None:
         """After verification: of the tokens looked at with these confidences, the first `right` were what the whole
         model said, and the one after them, if any, was not. The first `spent` of them were passed on as drafts;
         one more may have been looked at and left, and teaches as well.
 
-        measured: costs of this round by the names of `Costs`, all rounds in the same unit.
+        measured: costs of this round, all rounds in the same unit; None goes on with those known.
         """
         for index, confidence in enumerate(confidences[: right + 1]):
             place = _bin(confidence)
             self._seen[place] = self._seen[place] * _KEPT + 1.0
             self._kept[place] = self._kept[place] * _KEPT + float(index < right)
-        for name, cost in (measured or {}).items():
-            self._learn(name, cost)
+        if measured is not None:
+            self._costs = self._costs.moved(measured, 0.1) if self._measured else measured
+            self._measured = True
         costs = self._costs
         self._tokens = self._tokens * _KEPT + min(right, spent) + 1
         looks = len(confidences) + 1
-        self._cost = self._cost * _KEPT + (spent + 1) * costs.draft + looks * costs.head
-        self._cost += costs.batch if spent else costs.verify
+        self._cost = self._cost * _KEPT + (spent + 1) * costs.draft + looks * costs.head + costs.verify
 
     @property
     def _rate(self) -> float:
         """Tokens per cost, by drafting so far or without it."""
         plain = 1.0 / self._costs.plain
         return max(plain, self._tokens / self._cost) if self._round > _PROBE_EVERY else plain
-
-    def _learn(self, name: str, cost: float) -> None:
-        """Moves towards a new measurement; what took twice as long as usual was disturbed, and counts as twice."""
-        if not self._measured:
-            # From assumed units to measured ones; what is not measured yet keeps its proportion.
-            scale = cost / getattr(self._costs, name)
-            self._costs = Costs(*(scale * value for value in vars(self._costs).values()))
-        known = getattr(self._costs, name)
-        share = 0.1 if name in self._measured else 1.0
-        moved = cost if share == 1.0 else known + share * (min(cost, 2 * known) - known)
-        self._costs = replace(self._costs, **{name: moved})
-        self._measured.add(name)
 
     def _chance(self, confidence: float) -> float:
         place = _bin(confidence)

@@ -84,8 +84,8 @@ def speculate(
     cache = stack.new_cache() if cache is None else cache
     check_prompt(stack, input_ids, max_new_tokens, cache)
     check_rollback(cache)
-    head, above = layer_cost(model).head_layers, stack.depth - exit_layer
-    length = DraftLength(draft_tokens, Costs(draft=exit_layer, head=head, verify=above, batch=1.25 * above))
+    assumed = Costs(draft=exit_layer, head=layer_cost(model).head_layers, verify=stack.depth - exit_layer)
+    length = DraftLength(draft_tokens, assumed)
     cancel.check()
     hidden, _ = stack.run(0, exit_layer, stack.embed(input_ids), cache)
     hidden, _ = stack.run(exit_layer, stack.depth, hidden, cache)
@@ -127,10 +127,11 @@ class _Draft:
     pass_s: float = 0.0
     probe_s: float = 0.0
 
-    def costs(self, verify_s: float) -> dict[str, float]:
-        """Seconds of one each, by the names of `Costs`."""
-        found = {"draft": self.pass_s / len(self.hidden), "batch" if self.tokens else "verify": verify_s}
-        return found | ({"head": self.probe_s / len(self.confidences)} if self.confidences else {})
+    def costs(self, verify_s: float) -> Costs | None:
+        """Seconds of one each; None where no probe was timed."""
+        if not self.confidences:
+            return None
+        return Costs(self.pass_s / len(self.hidden), self.probe_s / len(self.confidences), verify_s)
 
     def right(self, result: Accepted) -> int:
         """How many of the tokens looked at are what the whole model said, from the first on."""
