@@ -136,7 +136,8 @@ def speeds() -> list[dict[str, Any]]:
         "one layer of each shape, random weights, fp32, one thread: milliseconds as measured for this layer alone",
         ["shape", "layer", "parameters", "prefill of 512", "decode after 512", "KV bytes/token (bf16)"],
         rows,
-        "a head row is final norm and output head on one token; whole models are not measured here, nor reckoned.",
+        "a head row is the output head on one token; whole models are not measured here, nor reckoned. Rows are timed",
+        "one after another: on a busy machine they do not compare.",
     )
     return found
 
