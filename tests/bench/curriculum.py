@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -157,12 +158,18 @@ def report(name: str, seed: int) -> dict[str, Any]:
     return trained
 
 
+@cache
 def opened(name: str, seed: int) -> tuple[Path, Path]:
     """Directories of the model, trained now where the store lacks it, and of its text."""
     artifacts = Config.from_environment().open_artifacts()
-    text = ensure_text(artifacts)
+    text = text_digest()
     digest = ensure_model(artifacts, recipe_of(name), seed=seed, cancel=CancelToken(), progress=silent, text=text)
     return artifacts.path(digest), artifacts.path(text)
+
+
+@cache
+def text_digest() -> str:
+    return ensure_text(Config.from_environment().open_artifacts())
 
 
 def surroundings() -> dict[str, Any]:
