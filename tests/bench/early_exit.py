@@ -43,7 +43,8 @@ POPULATION, IDENTITY_PROMPTS, SPEED_PROMPTS = 1500, 200, 4
 SHORT = 24  # tokens of context where speed is no question
 IDENTICAL = ("dense-8-exits", "moe-8", "mamba2-8")
 TIMED = ("dense-12-drafts", "dense-12-exits", "dense-12")
-CONTROLLED = ("dense-8-exits",)
+CONTROLLED = ("dense-8-exits", "dense-12-exits")
+RULES = (Rule.MAX_PROBABILITY, Rule.MARGIN, Rule.ENTROPY)
 
 
 def main(models: Path, parts: list[str], seeds: list[int], out: Path | None, figure: Path | None) -> bool:
@@ -115,7 +116,7 @@ def controlled(trained: Trained, texts: Texts) -> list[RiskRow]:
     said("calibrated", trained.name)
     windows = texts.sample("code", POPULATION)
     population = profile(trained.model, windows.split(BATCH), skip=texts.skips["code"], cancel=CANCEL)
-    return measure_risk(trained.name, "code", population, Rule.MAX_PROBABILITY)
+    return [row for rule in RULES for row in measure_risk(trained.name, "code", population, rule)]
 
 
 def said(what: str, *names: object) -> None:

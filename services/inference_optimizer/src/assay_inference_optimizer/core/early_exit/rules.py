@@ -14,7 +14,7 @@ from torch import Tensor
 from assay.errors import InvalidInput
 
 Floats = NDArray[np.float64]
-_STEPS, _SMALL = 40, 1e-5
+_STEPS, _SMALL = 120, 1e-5
 
 
 class Rule(Enum):
