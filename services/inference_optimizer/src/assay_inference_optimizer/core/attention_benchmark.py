@@ -9,12 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import math
 import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,8 +23,6 @@ from assay.cancel import CancelToken
 from assay.errors import FailedPrecondition, Internal, InvalidInput
 
 if TYPE_CHECKING:
-    import torch
-
     from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 _POLL_S = 0.1
@@ -140,7 +136,7 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
     from assay_inference_optimizer.core.sparse.sketch_walk import SketchWalk
     from assay_inference_optimizer.core.sparse.step import Step
     from assay_kernels import block_sparse_decode, block_sparse_prefill, select_blocks
-    from assay_kernels.selection import select_all
+    from assay_kernels.bench import Subject, check_equal, dense_paths, milliseconds
 
     torch.manual_seed(sparse.seed)
     decoding = settings.phase == "decode"
@@ -177,7 +173,7 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
     def time_of(path: Callable[[], object]) -> float:
         if others is not None:
             others.add_(1)
-        return _ms(path, settings.device)
+        return milliseconds(path, query.device)
 
     def choose(state: SketchWalk, step: Step, into: list[Any]) -> None:
         into.append(select(state.score(step, None)))
@@ -199,15 +195,9 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
         return choosing / passes, attending / passes, chosen
 
     chosen = run_sparse()[2]
-    every = select_all(chosen[-1].rows)
-    dense: dict[str, Callable[[], torch.Tensor]] = {
-        **_sdpa(asked, key, value, scaling, decoding),
-        "bmm": lambda: _bmm(asked, key, value, scaling),
-        "block kernel at density 1": lambda: attend(asked, key, value, every, scaling=scaling, check=False)[0],
-    }
-    if not decoding and _scores_bytes(settings) > 4 * 2**30:
-        del dense["bmm"]  # its scores would not fit
-    _check_equal({name: path() for name, path in dense.items()}, kind)
+    subject = Subject(asked, key, value, chosen[-1].rows, choose=lambda: chosen[-1])
+    dense = dense_paths(subject)
+    check_equal(subject, chosen[-1], dense, {})
 
     times: dict[str, list[float]] = {name: [] for name in (*dense, "selection", "sparse")}
     for _ in range(settings.rounds):
@@ -239,91 +229,6 @@ def measure(settings: BenchmarkSettings, sparse: SparseConfig) -> Benchmark:
     )
 
 
-def _sdpa(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float, decoding: bool
-) -> dict[str, Callable[[], torch.Tensor]]:
-    """torch's own attention: with grouped heads, with keys repeated, and, for one query, the group packed into rows."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.nn.functional import scaled_dot_product_attention
-
-    group = query.shape[1] // key.shape[1]
-
-    def grouped() -> torch.Tensor:
-        return scaled_dot_product_attention(
-            query, key, value, is_causal=not decoding, scale=scaling, enable_gqa=group > 1
-        )
-
-    def packed() -> torch.Tensor:
-        rows = query.unflatten(1, (key.shape[1], group)).squeeze(3)
-        return scaled_dot_product_attention(rows, key, value, scale=scaling).flatten(1, 2)[:, :, None]
-
-    if query.is_cuda:
-
-        def on(backend: SDPBackend, path: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-            def run() -> torch.Tensor:
-                with sdpa_kernel(backend):
-                    return path()
-
-            return run
-
-        found = {}
-        for name in ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION"):
-            path = on(getattr(SDPBackend, name), packed if decoding else grouped)
-            try:
-                path()
-            except RuntimeError:
-                continue
-            found[f"sdpa {name.lower()}"] = path
-        return found
-    if decoding:
-        return {"sdpa packed": packed, "sdpa": grouped}
-    repeated_key, repeated_value = key.repeat_interleave(group, 1), value.repeat_interleave(group, 1)
-    return {
-        "sdpa": grouped,
-        "sdpa, keys repeated beforehand": lambda: scaled_dot_product_attention(
-            query, repeated_key, repeated_value, is_causal=not decoding, scale=scaling
-        ),
-    }
-
-
-def _bmm(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
-    """softmax(q k^T) v with the group packed into rows, in row blocks that read no key behind them."""
-    import torch
-
-    heads, group = key.shape[1], query.shape[1] // key.shape[1]
-    queries, tokens = query.shape[2], key.shape[2]
-    output = torch.empty_like(query)
-    packed, written = query.unflatten(1, (heads, group)), output.unflatten(1, (heads, group))
-    for low in range(0, queries, 512):
-        high = min(low + 512, queries)
-        seen = tokens - queries + high
-        rows = packed[:, :, :, low:high].flatten(2, 3)
-        scores = (rows @ key[:, :, :seen].transpose(2, 3)).mul_(scaling).unflatten(2, (group, high - low))
-        if high - low > 1:
-            own = scores[..., seen - (high - low) :]
-            later = torch.ones(high - low, high - low, dtype=torch.bool, device=query.device).triu(1)
-            own.masked_fill_(later, -math.inf)
-        weights = torch.softmax(scores, dim=-1).flatten(2, 3)
-        written[:, :, :, low:high] = (weights @ value[:, :, :seen]).unflatten(2, (group, high - low))
-    return output
-
-
-def _scores_bytes(settings: BenchmarkSettings) -> int:
-    """Of one row block of `_bmm`."""
-    return settings.batch * settings.query_heads * 512 * settings.length * 4
-
-
-def _check_equal(outputs: Mapping[str, torch.Tensor], kind: torch.dtype) -> None:
-    import torch
-
-    tolerance = 1e-4 if kind is torch.float32 else 3e-2
-    first, *others = outputs.values()
-    for name, other in zip(list(outputs)[1:], others, strict=True):
-        difference = float((first.float() - other.float()).abs().max())
-        if not difference <= tolerance:
-            raise RuntimeError(f"{name} differs by {difference} from {next(iter(outputs))}")
-
-
 def _density(chosen: list[Any], queries: int, length: int, passes: int) -> float:
     """Attended over causal pairs, counted from the indices of all passes."""
     from assay_kernels import count_pairs
@@ -333,21 +238,6 @@ def _density(chosen: list[Any], queries: int, length: int, passes: int) -> float
         pairs = count_pairs(selection, queries, length - passes + number + 1)
         attended, causal = attended + int(pairs[0].sum()), causal + int(pairs[1].sum())
     return attended / causal
-
-
-def _ms(path: Callable[[], object], device: str) -> float:
-    import torch
-
-    if device == "cuda":
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        path()
-        end.record()
-        end.synchronize()
-        return float(begin.elapsed_time(end))
-    started = time.perf_counter()
-    path()
-    return 1e3 * (time.perf_counter() - started)
 
 
 def main() -> None:
