@@ -167,6 +167,7 @@ def test_unsafe_and_damaged_checkpoints_are_refused(connection: Connection, stub
         ("CalibrateEarlyExit", {"delta": 1.5}, "delta"),
         ("CalibrateEarlyExit", {"delta": NAN}, "delta"),
         ("CalibrateEarlyExit", {"rule": 77}, "rule"),
+        ("CalibrateEarlyExit", {"skip_tokens": -1}, "skip_tokens"),
         ("PlanSparsity", {"max_loss_increase_nats": -1.0}, "max_loss_increase_nats"),
         ("PlanSparsity", {"max_loss_increase_nats": NAN}, "max_loss_increase_nats"),
         ("PlanSparsity", {"length": -1}, "length"),

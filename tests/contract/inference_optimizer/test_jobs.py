@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from contract.inference_optimizer.asking import SPARSE, generate, request
 from contract.inference_optimizer.conftest import new_id
+from safetensors.numpy import load
 
 from assay.checkup.section import DOCUMENT, Section
 from assay.checkup.v1 import checkup_pb2, checkup_pb2_grpc
 from assay.client.connection import Connection
-from assay.errors import FailedPrecondition
+from assay.errors import FailedPrecondition, InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 
 CODE = "import os\nimport sys\n\n\ndef main(argv):\n    for name in argv:\n        print(name)\n"
@@ -58,6 +59,30 @@ def test_calibrated_thresholds_are_generated_by(
     assert min(answer.exits) < 4
     with pytest.raises(FailedPrecondition, match="another checkpoint"):
         generate(stub, request(trained.other, CODE, 4, early_exit=early_exit))
+
+
+def test_skipped_tokens_are_context_alone(connection: Connection, stub: Any, trained: Any) -> None:
+    def calibrate(skip: int) -> api.CalibrateEarlyExitResult:
+        asked = api.CalibrateEarlyExitRequest(
+            request_id=new_id(),
+            model=trained.model,
+            text=text(trained, 16, 48),
+            epsilon=0.5,
+            rule=api.EXIT_RULE_MARGIN,
+            skip_tokens=skip,
+        )
+        found: api.CalibrateEarlyExitResult = connection.run(
+            stub.CalibrateEarlyExit, asked, api.CalibrateEarlyExitResult
+        )
+        return found
+
+    kept = {}
+    for skip in (0, 40):
+        files = connection.artifacts.read(calibrate(skip).calibration, "exit_profile.safetensors")
+        kept[skip] = int(load(files)["tokens"].sum())
+    assert kept == {0: 16 * 48, 40: 16 * 8}
+    with pytest.raises(InvalidInput, match="skip_tokens"):
+        calibrate(48)
 
 
 def test_a_plan_is_generated_by(connection: Connection, stub: Any, trained: Any) -> None:

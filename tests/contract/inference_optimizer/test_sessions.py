@@ -200,6 +200,38 @@ def test_idle_caches_make_room_and_those_in_use_do_not(sessions: Sessions, monke
     call.cancel()
 
 
+def test_a_refusal_for_want_of_bytes_leaves_the_session_as_it_was(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_caches()
+    budget = serving.SESSIONS.budget
+    one, other = sessions.prefill().session, sessions.prefill().session
+    held = budget.reserved_bytes
+    monkeypatch.setattr(budget, "limit_bytes", held // 2)
+    with pytest.raises(ResourceExhausted):
+        decode(sessions.stub, one, 300)
+    asked = api.PrefillRequest(session=one, prompt=api.Prompt(text=CODE * 3))
+    with pytest.raises(grpc.RpcError) as caught:
+        sessions.stub.Prefill(asked)
+    assert isinstance(error_from_rpc(caught.value), ResourceExhausted)
+    monkeypatch.undo()
+    answer = decode(sessions.stub, one, 8)  # ABORTED where its cache had gone
+    sessions.prefill(None, other)
+    assert answer.tokens == decode(sessions.stub, other, 8).tokens
+    for session in (one, other):
+        sessions.close(session)
+    assert budget.reserved_bytes == 0
+
+
+def test_a_session_holds_what_it_reports_and_reserves_no_less(sessions: Sessions) -> None:
+    lose_caches()
+    opened = sessions.prefill(CODE * 6, sparse=SPARSE)
+    (kept,) = serving.SESSIONS._kept.values()
+    assert opened.cache_bytes == kept.context.cache.held_bytes() <= kept.reserved
+    assert kept.reserved < 2 * opened.cache_bytes
+    sessions.close(opened.session)
+
+
 def test_a_session_ends_with_the_models_context(sessions: Sessions) -> None:
     opened = sessions.prefill(CODE).session
     with pytest.raises(OutOfRange, match="512"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import Cache
 
 from assay.engine.step import StepContext
-from assay.errors import Aborted, FailedPrecondition, InvalidInput, Unimplemented
+from assay.errors import Aborted, FailedPrecondition, InvalidInput, ResourceExhausted, Unimplemented
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
 from assay_inference_optimizer import kinds
@@ -19,11 +19,11 @@ from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.risk_controlled import generate as leave_early
 from assay_inference_optimizer.core.early_exit.speculative import speculate
 from assay_inference_optimizer.core.generation.answer_text import AnswerText
-from assay_inference_optimizer.core.generation.cache_facts import densities, fallbacks
+from assay_inference_optimizer.core.generation.cache_facts import densities, fallbacks, held_bytes
 from assay_inference_optimizer.core.generation.request import Context, Drafted, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import Sampling
 from assay_inference_optimizer.core.generation.score import score_texts
-from assay_inference_optimizer.core.generation.served_model import ServedModel, cache_bytes
+from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.serving import SESSIONS, use_model
 from assay_inference_optimizer.session_caches import Kept
 from assay_inference_optimizer.session_records import (
@@ -57,11 +57,12 @@ def generate(request: api.GenerateRequest, context: StepContext) -> Iterator[api
     with use_model(context.artifacts, request.model) as served:
         ids = prompt_ids(served, request.prompt)
         served.check_length(len(ids), sampling.max_new_tokens)
-        cache = served.new_cache(sparse_of(request.sparse) if request.HasField("sparse") else None)
+        sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
+        cache = served.new_cache(sparse)
         drafting = _drafting(served, request.early_exit, sampling, context)
-        if drafting is not None and request.HasField("sparse"):
+        if drafting is not None and sparse is not None:
             raise Unimplemented("early_exit: is not served with sparse attention yet; leave one of them out")
-        size = served.bytes_of(len(ids) + sampling.max_new_tokens)
+        size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse)
         SESSIONS.budget.reserve(size, "this request")
         drafts = drafting(torch.tensor([ids], device=served.model.device), cache) if drafting else None
         asked = Request(
@@ -82,7 +83,7 @@ def score(request: api.ScoreRequest, context: StepContext) -> api.ScoreResponse:
         raise InvalidInput("texts", "are none; give at least one")
     with use_model(context.artifacts, request.model) as served:
         sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-        scores = score_texts(served, request.texts, sparse, cancel=context.cancel)
+        scores = score_texts(served, request.texts, sparse, SESSIONS.budget, cancel=context.cancel)
         return api.ScoreResponse(scores=map(score_to_proto, scores), model=served.digest)
 
 
@@ -99,13 +100,14 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
     with use_model(context.artifacts, record.model) as served:
         more = _more_tokens(served, request, record)
         total = len(record.tokens) + len(more)
+        settings = sparse_from_json(record.sparse)
         served.check_length(total, 1)
         with _lent(record) as lent:
             rebuilt = lent.kept is None and bool(record.tokens)
+            fresh = Context(served.new_cache(settings), pending=list(record.tokens))  # checks the settings, too
+            lent.reserve(served.bytes_of(total, settings), "this session")
             if lent.kept is None:
-                fresh = Context(served.new_cache(sparse_from_json(record.sparse)), pending=list(record.tokens))
                 lent.kept = Kept(fresh, 0)
-            lent.reserve(served.bytes_of(total), "this session")
             lent.kept.context.pending += more
             if lent.kept.context.pending:
                 lent.kept.context.logits = None
@@ -118,13 +120,11 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
             answer = api.PrefillResponse(
                 session=record.session,
                 tokens=total,
-                cache_bytes=cache_bytes(cache),
+                cache_bytes=held_bytes(cache),
                 layers=layers_to_proto(densities(cache), fallbacks(cache)),
                 rebuilt=rebuilt,
             )
-            if record.sparse is not None:
-                settings = sparse_from_json(record.sparse)
-                assert settings is not None
+            if settings is not None:
                 answer.sparse.CopyFrom(sparse_to_proto(settings))
             lent.keep()
             return answer
@@ -143,13 +143,14 @@ def decode(step: own.DecodeStep, context: StepContext) -> Iterator[api.DecodeRes
                     "session: its cache is lost; prefill again: Prefill with this session and no prompt rebuilds it",
                     reason="CACHE_LOST",
                 )
-            lent.reserve(served.bytes_of(len(record.tokens) + sampling.max_new_tokens), "this call")
+            settings = sparse_from_json(record.sparse)
+            lent.reserve(served.bytes_of(len(record.tokens) + sampling.max_new_tokens, settings), "this call")
             asked = Request(lent.kept.context, sampling, context.cancel, AnswerText(served.decode, sampling.stop))
             served.loop.submit(asked)
             for generated in _messages(served, asked):
                 if generated.finish_reason:  # stored before the caller hears that it is done
                     write_session(objects, record.with_tokens(asked.generated))
-                    lent.shrink(served.bytes_of(lent.kept.context.tokens))
+                    lent.shrink(served.bytes_of(lent.kept.context.tokens, settings))
                     lent.keep()
                 yield api.DecodeResponse(generated=generated)
 
@@ -172,10 +173,16 @@ class _Lent:
         self._kept_on = False
 
     def reserve(self, size: int, what: str) -> None:
-        """Makes the call hold that many bytes of the budget."""
-        if size > self._reserved:
+        """Makes the call hold that many bytes of the budget. Where they are refused, the cache stays as it was."""
+        if size <= self._reserved:
+            return
+        try:
             SESSIONS.budget.reserve(size - self._reserved, what)
-            self._reserved = size
+        except ResourceExhausted:
+            if self.kept is not None:
+                self.keep()
+            raise
+        self._reserved = size
 
     def shrink(self, size: int) -> None:
         SESSIONS.budget.release(self._reserved - size)
@@ -333,4 +340,5 @@ def _leaving(
         served.model, ids, thresholds, sampling.max_new_tokens, eos=ends, cancel=context.cancel, cache=cache
     )
     for said in tokens:
-        yield Drafted([said.token], [said.log_probability], [said.exit_layer])
+        # None: a piece of the prompt was read.
+        yield Drafted([said.token], [said.log_probability], [said.exit_layer]) if said else Drafted((), (), ())

@@ -7,7 +7,7 @@ from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
 from assay.operations.job import Job, Run
 from assay_inference_optimizer import steps
-from assay_inference_optimizer.requests import loss_increase_of, risk_of
+from assay_inference_optimizer.requests import check_skipped, loss_increase_of, risk_of
 
 FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
 # Sequences of 512 tokens or what the model reads; enough for a first answer in minutes on two cores.
@@ -45,6 +45,7 @@ async def profile_early_exit(run: Run, request: api.ProfileEarlyExitRequest) -> 
 async def calibrate_early_exit(run: Run, request: api.CalibrateEarlyExitRequest) -> api.CalibrateEarlyExitResult:
     found = await _resolve(run, request.model, request.text, "calibration", CALIBRATE_SEQUENCES)
     epsilon, delta = risk_of(request)
+    check_skipped(request.skip_tokens, found.text.sequence_tokens)
     step = own.CalibrateStep(
         model=found.model,
         text=found.text,
@@ -52,6 +53,7 @@ async def calibrate_early_exit(run: Run, request: api.CalibrateEarlyExitRequest)
         delta=delta,
         exit_layers=request.exit_layers,
         rule=request.rule,
+        skip_tokens=request.skip_tokens,
     )
     return await run.step("calibrate", steps.CALIBRATE, step, model_id=found.model)
 

@@ -59,7 +59,18 @@ def risk_of(request: api.CalibrateEarlyExitRequest) -> tuple[float, float]:
             raise InvalidInput(name, f"is {value}; give more than 0 and less than 1, or 0 for the default")
     if request.rule not in api.ExitRule.values():
         raise InvalidInput("rule", f"{request.rule} is unknown; upgrade the service, or choose another")
+    check_skipped(request.skip_tokens, request.text.sequence_tokens)
     return request.epsilon or EPSILON, request.delta or DELTA
+
+
+def check_skipped(skipped: int, sequence_tokens: int) -> None:
+    """sequence_tokens: 0 while nobody knows."""
+    if skipped < 0:
+        raise InvalidInput("skip_tokens", f"is {skipped}; give 0, or more")
+    if sequence_tokens and skipped >= sequence_tokens:
+        raise InvalidInput(
+            "skip_tokens", f"is {skipped}, which leaves nothing of sequences of {sequence_tokens} tokens; give less"
+        )
 
 
 def check_selections(request: api.CompareSelectionRequest) -> None:

@@ -11,12 +11,13 @@ from unit.inference_optimizer.generation.conftest import FAMILIES, VOCABULARY
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, DeadlineExceeded
-from assay_inference_optimizer.core.generation import loop
+from assay_inference_optimizer.core.generation import forward, loop
 from assay_inference_optimizer.core.generation.answer_text import AnswerText
+from assay_inference_optimizer.core.generation.cache_facts import held_bytes
 from assay_inference_optimizer.core.generation.forward import read_tokens, step_together
 from assay_inference_optimizer.core.generation.request import Context, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import Sampling
-from assay_inference_optimizer.core.generation.served_model import ServedModel, cache_bytes
+from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 # Largest seen is 1.5e-5; a neighbour's keys, or a position off by one, moves these by whole nats.
@@ -76,7 +77,7 @@ def test_the_cache_is_as_large_as_was_measured(served: Served, family: str) -> N
     cache = DynamicCache(config=model.model.config)
     with torch.inference_mode():
         read_tokens(model.model, cache, [1] * 20, 0)
-    assert cache_bytes(cache) == model.bytes_of(20)
+    assert held_bytes(cache) == model.bytes_of(20)
 
 
 def test_rows_that_join_share_no_memory(served: Served) -> None:
@@ -97,6 +98,7 @@ def test_rows_that_join_share_no_memory(served: Served) -> None:
 def test_a_long_prompt_does_not_hold_up_answers(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     model = served("llama")
     monkeypatch.setattr(loop, "PREFILL_TOKENS", 16)
+    monkeypatch.setattr(forward, "PREFILL_TOKENS", 16)
     order: list[str] = []
     read, step = loop.read_tokens, model.loop._tell
 

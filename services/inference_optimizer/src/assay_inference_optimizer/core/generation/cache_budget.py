@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from assay.errors import ResourceExhausted
 
@@ -48,6 +49,15 @@ class CacheBudget:
             reason="CACHE_BUDGET",
             retry_after_s=RETRY_AFTER_S,
         )
+
+    @contextmanager
+    def held(self, size: int, what: str) -> Iterator[None]:
+        """`reserve`, for the length of a block."""
+        self.reserve(size, what)
+        try:
+            yield
+        finally:
+            self.release(size)
 
     def release(self, size: int) -> None:
         with self._lock:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
+import torch
 from transformers import Cache
 
 from assay_inference_optimizer.core.sparse.cache import SparseCache
@@ -34,3 +36,20 @@ def reading(cache: Cache) -> AbstractContextManager[None]:
 def sparse_settings(cache: Cache) -> SparseConfig | None:
     """None for a dense cache."""
     return cache.sparse if isinstance(cache, SparseCache) else None
+
+
+def held_bytes(cache: Cache) -> int:
+    """Bytes of all that a cache holds: of a sparse one spare room, sketches and walks too."""
+    if isinstance(cache, SparseCache):
+        return int(cache.held_bytes())
+    return sum(_bytes_in(vars(layer)) for layer in cache.layers)
+
+
+def _bytes_in(held: Any) -> int:
+    if isinstance(held, torch.Tensor):
+        return held.numel() * held.element_size()
+    if isinstance(held, Mapping):
+        return sum(map(_bytes_in, held.values()))
+    if isinstance(held, list | tuple):
+        return sum(map(_bytes_in, held))
+    return 0

@@ -13,7 +13,10 @@ from transformers import Cache, PreTrainedModel
 
 from assay_inference_optimizer.core.generation.joint_cache import JointCache
 from assay_inference_optimizer.core.sparse.cache import SparseCache
+from assay_inference_optimizer.core.sparse.config import SparseConfig
 from assay_inference_optimizer.core.sparse.joint_cache import JointSparseCache
+
+PREFILL_TOKENS = 512  # read at once, of one prompt or of several
 
 
 def read_tokens(model: PreTrainedModel, past: Cache, tokens: Sequence[int], read: int) -> Tensor:
@@ -25,10 +28,19 @@ def read_tokens(model: PreTrainedModel, past: Cache, tokens: Sequence[int], read
     return _forward(model, past, torch.tensor([list(tokens)]), positions, None)[0, -1]
 
 
-def read_all(model: PreTrainedModel, past: Cache, tokens: Sequence[int]) -> Tensor:
-    """Logits [T, V] of every one of `tokens`, read into an empty cache; float32 on the CPU."""
-    with torch.inference_mode():
-        return _forward(model, past, torch.tensor([list(tokens)]), torch.arange(len(tokens))[None], None, keep=0)[0]
+def read_all(model: PreTrainedModel, past: Cache, tokens: Sequence[int], read: int) -> Tensor:
+    """Logits [T, V] of every one of `tokens`, float32 on the CPU; `past` then holds them all.
+
+    read: tokens that `past` holds already.
+    """
+    positions = torch.arange(read, read + len(tokens))[None]
+    return _forward(model, past, torch.tensor([list(tokens)]), positions, None, keep=0)[0]
+
+
+def piece_tokens(read: int, sparse: SparseConfig | None) -> int:
+    """Tokens to read at once after `read`: pieces end with blocks, so that they choose what the whole would."""
+    size = PREFILL_TOKENS if sparse is None else max(PREFILL_TOKENS, sparse.block_size)
+    return size - read % size
 
 
 def step_together(model: PreTrainedModel, rows: Sequence[Cache], tokens: Sequence[int]) -> Tensor:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from assay.errors import AssayError, Internal
 from assay.models.language_model import FinishReason
+from assay_inference_optimizer.core.finite import finite
 from assay_inference_optimizer.core.generation.cache_facts import (
     densities,
     fallbacks,
@@ -27,12 +28,11 @@ from assay_inference_optimizer.core.generation.cache_facts import (
     reading,
     sparse_settings,
 )
-from assay_inference_optimizer.core.generation.forward import read_tokens, step_together
+from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS, piece_tokens, read_tokens, step_together
 from assay_inference_optimizer.core.generation.joint_cache import can_join
 from assay_inference_optimizer.core.generation.request import Alternative, Context, Drafted, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import choose
 
-PREFILL_TOKENS = 512  # in one turn, of one prompt or of several
 MAX_ROWS = 64
 
 P = ParamSpec("P")
@@ -84,16 +84,15 @@ class BatchingLoop:
         """One step of everything."""
         for row in rows:
             _guarded([row], row.check)
-        drafting = [row for row in rows if row.drafts is not None]
-        for row in _live(drafting):
-            _guarded([row], self._draft, row)
-        plain = [row for row in rows if row.drafts is None]
         room = PREFILL_TOKENS
-        for row in _live(plain):
-            if row.reading and room > 0:
-                before = row.context.read
+        for row in _live(rows):
+            before = row.context.read
+            if row.drafts is not None and (room > 0 or not row.context.pending):
+                _guarded([row], self._draft, row)
+            elif row.drafts is None and row.reading and room > 0:
                 _guarded([row], self._read, row)
-                room -= row.context.read - before
+            room -= row.context.read - before
+        plain = [row for row in rows if row.drafts is None]
         groups: dict[Hashable, list[Request]] = {}
         for row in _live(plain):
             if row.context.pending and not row.reading:
@@ -114,19 +113,18 @@ class BatchingLoop:
     def _read(self, row: Request) -> None:
         """The next piece of a prompt. Pieces end with blocks, so that they choose what the whole prompt would."""
         context, sparse = row.context, sparse_settings(row.context.cache)
-        size = PREFILL_TOKENS if sparse is None else max(PREFILL_TOKENS, sparse.block_size)
-        piece = context.pending[: size - context.read % size]
+        piece = context.pending[: piece_tokens(context.read, sparse)]
         with reading(context.cache):
             logits = read_tokens(self._model, context.cache, piece, context.read)
         context.took(len(piece))
         if not context.pending:
-            context.logits = _finite(logits)
+            context.logits = finite(logits)
 
     def _step_alone(self, row: Request) -> None:
         context = row.context
         logits = read_tokens(self._model, context.cache, context.pending[:1], context.read)
         context.took(1)
-        context.logits = _finite(logits)
+        context.logits = finite(logits)
 
     def _step(self, rows: Sequence[Request]) -> None:
         contexts = [row.context for row in rows]
@@ -153,9 +151,10 @@ class BatchingLoop:
         self._tell(row, token, nats[token].item(), self._layers, density=density, alternatives=alternatives)
 
     def _draft(self, row: Request) -> None:
-        """The next tokens of a request that leaves the model early."""
+        """The next tokens of a request that leaves the model early, or the next piece of its prompt."""
         assert row.drafts is not None
         found: Drafted | None = next(row.drafts, None)
+        row.context.took(min(PREFILL_TOKENS, len(row.context.pending)))
         if found is None:
             if not row.ended:
                 self._end(row, FinishReason.LENGTH)
@@ -231,14 +230,4 @@ def _guarded(rows: Sequence[Request], work: Callable[P, object], *arguments: P.a
 
 
 def _take_logits(context: Context, logits: Tensor) -> None:
-    context.logits = _finite(logits)
-
-
-def _finite(logits: Tensor) -> Tensor:
-    if not torch.isfinite(logits).all():
-        raise Internal(
-            "the model computed logits that are no numbers; its weights or its number format overflow, so try it in "
-            "float32, or with dense attention",
-            reason="NON_FINITE",
-        )
-    return logits
+    context.logits = finite(logits)

@@ -161,8 +161,3 @@ class Request:
                     return
         finally:
             self._abandoned = True
-
-    @property
-    def waiting(self) -> bool:
-        """Whether an event can be had at once."""
-        return not self._events.empty()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from assay.errors import FailedPrecondition, InvalidInput, OutOfRange, Unimplemented
 from assay.models.checkpoint import load_model, load_tokenizer
+from assay_inference_optimizer.core.generation.cache_facts import held_bytes
 from assay_inference_optimizer.core.generation.loop import BatchingLoop
+from assay_inference_optimizer.core.generation.sparse_bytes import SparseBytes
 from assay_inference_optimizer.core.sparse.attach import attach
 from assay_inference_optimizer.core.sparse.cache import SparseCache
 from assay_inference_optimizer.core.sparse.config import SparseConfig
@@ -71,8 +72,12 @@ class ServedModel:
             return 0
         return self.layers - len(unsuited(self.model.config.get_text_config(decoder=True)))
 
-    def bytes_of(self, tokens: int) -> int:
-        """Of keys and values of a request of that many tokens."""
+    def bytes_of(self, tokens: int, sparse: SparseConfig | None = None) -> int:
+        """Of the cache of a request of that many tokens: exact where it is dense, else an upper bound."""
+        if sparse is not None:
+            config = self.model.config.get_text_config(decoder=True)
+            size = SparseBytes(config, self.model.dtype.itemsize, self.cache_bytes, self.cache_bytes_per_token)
+            return size.most(sparse, tokens)
         return self.cache_bytes + tokens * self.cache_bytes_per_token
 
     def encode(self, text: str) -> list[int]:
@@ -136,24 +141,9 @@ class ServedModel:
             for tokens in (8, 16):
                 cache = DynamicCache(config=self.model.config)
                 read_tokens(self.model, cache, [0] * tokens, 0)
-                sizes.append(cache_bytes(cache))
+                sizes.append(held_bytes(cache))
         per_token = (sizes[1] - sizes[0]) // 8
         return sizes[0] - 8 * per_token, per_token
-
-
-def cache_bytes(cache: Cache) -> int:
-    """Bytes of all tensors that a cache's layers hold."""
-    return sum(_bytes_in(vars(layer)) for layer in cache.layers)
-
-
-def _bytes_in(held: Any) -> int:
-    if isinstance(held, torch.Tensor):
-        return held.numel() * held.element_size()
-    if isinstance(held, Mapping):
-        return sum(map(_bytes_in, held.values()))
-    if isinstance(held, list | tuple):
-        return sum(map(_bytes_in, held))
-    return 0
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
