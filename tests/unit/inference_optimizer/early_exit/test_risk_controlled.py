@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from assay.cancel import CancelToken
-from assay.errors import Cancelled, FailedPrecondition
+from assay.errors import Cancelled, FailedPrecondition, Internal
+from assay_inference_optimizer.core.early_exit import risk_controlled
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.greedy import greedy
 from assay_inference_optimizer.core.early_exit.logit_lens import residuals
@@ -28,7 +30,8 @@ def at(rule: Rule, threshold: float | None, exit_layers: tuple[int, ...] = (1, 2
 def run(
     model: PreTrainedModel, ids: Tensor, thresholds: Thresholds, count: int = 24, **options: object
 ) -> list[Emitted]:
-    return list(generate(model, ids, thresholds, count, cancel=CancelToken(), **options))
+    said = generate(model, ids, thresholds, count, cancel=CancelToken(), **options)
+    return [each for each in said if each is not None]
 
 
 @torch.no_grad()
@@ -136,6 +139,38 @@ def test_it_ends_at_the_end_token_and_when_cancelled(trained_model: Trained, pro
     cancel.cancel()
     with pytest.raises(Cancelled):
         next(tokens)
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba2"])
+def test_a_prompt_in_pieces_is_the_same_prompt(
+    trained_model: Trained, prompts: Tensor, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 24 tokens, 23 of them read in pieces of 10: two times nothing, then tokens.
+    model, ids = trained_model(name), prompts[:1]
+    thresholds = middle(model, ids, Rule.MARGIN)
+    at_once = run(model, ids, thresholds)
+    monkeypatch.setattr(risk_controlled, "PREFILL_TOKENS", 10)
+    found = list(generate(model, ids, thresholds, 24, cancel=CancelToken()))
+    assert found[:2] == [None, None]
+    assert [(each.token, each.exit_layer) for each in found[2:] if each] == [
+        (each.token, each.exit_layer) for each in at_once
+    ]
+    cancel, cache = CancelToken(), DynamicCache(config=model.config)
+    said = generate(model, ids, thresholds, 24, cancel=cancel, cache=cache)
+    assert next(said) is None
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        next(said)
+    assert name == "mamba2" or cache.get_seq_length() == 10
+
+
+def test_a_model_that_computes_no_numbers_says_so(trained_model: Trained, prompts: Tensor) -> None:
+    model = copy.deepcopy(trained_model("llama"))
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 0] = torch.nan
+    for thresholds in (at(Rule.MARGIN, 0.5), at(Rule.STATE_COSINE, 0.5), at(Rule.MARGIN, None)):
+        with pytest.raises(Internal, match="no numbers"):
+            run(model, prompts[:1], thresholds)
 
 
 def test_thresholds_of_another_depth_are_refused(trained_model: Trained, prompts: Tensor) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from assay.cancel import CancelToken
-from assay.errors import Cancelled, InvalidInput, OutOfRange
+from assay.errors import Cancelled, Internal, InvalidInput, OutOfRange
+from assay_inference_optimizer.core.early_exit import greedy as plainly
 from assay_inference_optimizer.core.early_exit import speculative
 from assay_inference_optimizer.core.early_exit.draft_length import DraftLength
 from assay_inference_optimizer.core.early_exit.greedy import greedy
@@ -221,6 +222,53 @@ def test_cancelling_anywhere_leaves_the_model_as_it_was(trained_model: Trained, 
             list(speculate(model, prompts[:1], 1, 24, cancel=cancelled_after(polls)))
         assert model.config.to_dict() == config
     assert plain(model, prompts[:1], 12) == expected
+
+
+@pytest.mark.usefixtures("always_draft")
+@pytest.mark.parametrize("exit_layer", [1, 3])
+def test_a_prompt_in_pieces_is_the_same_prompt(
+    family: PreTrainedModel, tokens: Tensor, exit_layer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 60 tokens in pieces of 16: three times control comes back with nothing said, then the fourth piece's token.
+    ids = tokens[:5].reshape(1, -1)
+    at_once = plain(family, ids, 16)
+    for module in (speculative, plainly):
+        monkeypatch.setattr(module, "PREFILL_TOKENS", 16)
+    rounds = list(speculate(family, ids, exit_layer, 16, draft_tokens=4, cancel=CancelToken()))
+    assert [len(each.tokens) for each in rounds[:4]] == [0, 0, 0, 1]
+    assert flat(rounds) == plain(family, ids, 16) == at_once
+
+
+def test_cancelling_ends_a_prompt_before_its_next_piece(
+    build: Build, tokens: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speculative, "PREFILL_TOKENS", 16)
+    model, cancel = build("llama"), CancelToken()
+    cache = DynamicCache(config=model.config)
+    rounds = speculate(model, tokens[:5].reshape(1, -1), 2, 4, cancel=cancel, cache=cache)
+    next(rounds)
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        next(rounds)
+    assert cache.get_seq_length() == 16
+
+
+@pytest.mark.parametrize("place", ["layers.0", "layers.3", "head"])
+def test_a_model_that_computes_no_numbers_says_so(build: Build, tokens: Tensor, place: str) -> None:
+    broken, sound = build("llama"), build("llama")
+    for model in (broken, sound):
+        if model is sound:  # it is spoilt after its layers were checked
+            list(speculate(model, tokens[:1], 2, 4, cancel=CancelToken()))
+        with torch.no_grad():
+            spoilt = model.get_output_embeddings() if place == "head" else model.model.get_submodule(place).mlp.up_proj
+            spoilt.weight[0, 0] = torch.nan
+        for decode in (
+            lambda model=model: list(speculate(model, tokens[:1], 2, 4, cancel=CancelToken())),
+            lambda model=model: plain(model, tokens[:1], 4),
+        ):
+            with pytest.raises(Internal, match="no numbers") as caught:
+                decode()
+            assert caught.value.reason == "NON_FINITE"
 
 
 def test_bad_requests_name_the_field(build: Build, tokens: Tensor, cancel: CancelToken) -> None:

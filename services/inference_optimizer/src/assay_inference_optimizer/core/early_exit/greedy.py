@@ -10,7 +10,9 @@ from transformers import Cache, PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput, OutOfRange
+from assay_inference_optimizer.core.early_exit.prompt import read_prompt
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
+from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
 
 
 @torch.no_grad()
@@ -25,15 +27,15 @@ def greedy(
 ) -> Iterator[tuple[int, float]]:
     """Yields (token, its log-probability in nats), one full pass each; of equal logits the lowest id wins.
 
-    input_ids: [1, T] int64, what the cache does not know yet. Ends after `max_new_tokens` or the first of `eos`.
+    input_ids: [1, T] int64, what the cache does not know yet, read in pieces of PREFILL_TOKENS. Ends after
+    `max_new_tokens` or the first of `eos`. Raises Internal where the model computes no numbers.
     """
     stack = stack_of(model)
     cache = stack.new_cache() if cache is None else cache
     check_prompt(stack, input_ids, max_new_tokens, cache)
     ids = input_ids
     for _ in range(max_new_tokens):
-        cancel.check()
-        hidden, _ = stack.run(0, stack.depth, stack.embed(ids), cache)
+        *_, hidden = read_prompt(stack, ids, cache, cancel, PREFILL_TOKENS)
         logits = stack.logits(hidden[:, -1:])[0, 0]
         token = int(logits.argmax())
         yield token, float(log_probabilities(logits[None], [token])[0])

@@ -19,6 +19,7 @@ from assay_inference_optimizer.core.early_exit.logit_lens import residuals
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
 from assay_inference_optimizer.core.early_exit.rules import Rule, measures, patience, state_cosine, thresholds
 from assay_inference_optimizer.core.early_exit.token_classes import TokenClasses, one_class
+from assay_inference_optimizer.core.finite import finite
 
 # Logits looked at together: 64 MiB of float32, whatever the vocabulary.
 _LOGITS_AT_ONCE = 2**24
@@ -159,14 +160,14 @@ class _Collector:
 
     def _trace(self, hidden: list[Tensor], cancel: CancelToken) -> tuple[TokenTrace, list[Tensor]]:
         """Also KL(p_L || p_l) of each layer, [n]."""
-        logits = self._parts.logits(hidden[-1])
+        logits = finite(self._parts.logits(hidden[-1]))
         log_final, final = torch.log_softmax(logits, dim=-1), logits.argmax(dim=-1)
         p_final = log_final.exp()
         answers, divergence = [], []
         found: dict[Rule, list[Tensor]] = {rule: [] for rule in self._rules if rule is not Rule.PATIENCE}
         for layer in range(1, self._parts.depth):
             cancel.check()
-            logits = self._parts.logits(hidden[layer])
+            logits = finite(self._parts.logits(hidden[layer]))
             answers.append(logits.argmax(dim=-1))
             log_p = torch.log_softmax(logits, dim=-1)
             divergence.append((p_final * (log_final - log_p)).sum(dim=-1))

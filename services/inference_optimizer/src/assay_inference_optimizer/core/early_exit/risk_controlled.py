@@ -13,8 +13,10 @@ from assay.cancel import CancelToken
 from assay.errors import FailedPrecondition
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
+from assay_inference_optimizer.core.early_exit.prompt import read_prompt
 from assay_inference_optimizer.core.early_exit.rules import Rule, measures, state_cosine
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
+from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
 
 # Tokens that may wait below a layer before they are sent on in one batch.
 _MOST_WAITING = 64
@@ -43,7 +45,7 @@ def generate(
     eos: Collection[int] = (),
     cancel: CancelToken,
     cache: Cache | None = None,
-) -> Iterator[Emitted]:
+) -> Iterator[Emitted | None]:
     """Greedy decoding in which a token is said after the first exit layer whose measure passes the threshold.
 
     A later token that goes deeper attends to keys, or needs a state, that a token which left early never made. Those
@@ -53,9 +55,11 @@ def generate(
     cannot be copied at all. So layers are saved for as long as no token goes deep, and catching up costs a batch.
 
     input_ids: [1, T] int64, what the cache does not know yet; a cache given by the caller is brought up to date at
-    the end and then knows all tokens but the last. Yields each token; ends after `max_new_tokens` or one of `eos`.
-    Raises FailedPrecondition for thresholds of another depth, InvalidInput, OutOfRange, Unimplemented; Cancelled or
-    DeadlineExceeded, checked at every exit layer; after an error the cache is of no further use.
+    the end and then knows all tokens but the last. Yields each token; before the first, None after each piece of
+    PREFILL_TOKENS of the prompt but the last. Ends after `max_new_tokens` or one of `eos`.
+    Raises FailedPrecondition for thresholds of another depth, InvalidInput, OutOfRange, Unimplemented, Internal (logits
+    that are no numbers); Cancelled or DeadlineExceeded, checked at every piece and exit layer; after an error the cache
+    is of no further use.
     """
     stack = stack_of(model)
     if thresholds.depth != stack.depth:
@@ -68,8 +72,11 @@ def generate(
     check_prompt(stack, input_ids, max_new_tokens, cache)
     cancel.check()
     # The prompt is read by all layers: its keys are needed by every token that goes deep.
-    if input_ids.shape[1] > 1:
-        stack.run(0, stack.depth, stack.embed(input_ids[:, :-1]), cache)
+    unread = input_ids.shape[1] - 1
+    for hidden in read_prompt(stack, input_ids[:, :-1], cache, cancel, PREFILL_TOKENS) if unread else ():
+        unread -= hidden.shape[1]
+        if unread:
+            yield None
     blocks = _Blocks(stack, thresholds, cache)
     token_ids = input_ids[:, -1:]
     for _ in range(max_new_tokens):

@@ -15,9 +15,11 @@ from assay.errors import InvalidInput
 from assay_inference_optimizer.core.early_exit.cost import layer_cost
 from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftLength
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
+from assay_inference_optimizer.core.early_exit.prompt import read_prompt
 from assay_inference_optimizer.core.early_exit.rollback import Mark, check_rollback, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
 from assay_inference_optimizer.core.early_exit.upper_layers import UpperLayers
+from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
 
 # Rounding of a batched pass against one-token passes, in units of the type's epsilon at the largest logit.
 _ROUNDING = {torch.float64: 1024.0, torch.float32: 1024.0}
@@ -26,7 +28,7 @@ _HALF_ROUNDING = 8.0
 
 @dataclass(frozen=True)
 class Accepted:
-    """What one round settled.
+    """What one round settled: nothing while a long prompt is being read.
 
     tokens: ids, in order; log_probabilities: nats of each under the whole model. drafted, accepted: tokens that the
     lower layers proposed this round, and how many of them the whole model confirmed; one token beyond those accepted
@@ -62,18 +64,22 @@ def speculate(
     it, each with a cache of its own.
 
     input_ids: [1, T] int64, the tokens that `cache` (any transformers cache that can take tokens back; a new one
-    if None) does not know yet. Yields after each round, the first holding the prompt's own next token. Ends after
-    `max_new_tokens` or the first of `eos`. When it ends or is closed, the cache knows all tokens but the last.
+    if None) does not know yet. Read in pieces of PREFILL_TOKENS, with an Accepted without tokens after each but the
+    last, so that whoever drives it can do other work. Then yields after each round, the first holding the prompt's
+    own next token. Ends after `max_new_tokens` or the first of `eos`. When it ends or is closed past the prompt, the
+    cache knows all tokens but the last.
 
-    The tokens are those of `greedy`, of equal logits the lowest id. A batched pass rounds differently from the
-    one-token passes that greedy decoding takes, so where the two largest logits are nearly equal it may prefer the
-    other. Positions closer than `near_tie` (logits; None: 1,024 epsilons at the largest logit, 8 in half
-    precision, where near-ties are common and cost most of the gain) are therefore computed again token by token
-    from the last state that one-token passes led to, which gives greedy's own bits, ties included. 0 trusts the
-    batch. What remains is a mixture of experts whose router is so nearly tied that rounding picks other experts.
+    The tokens are those of `greedy`, which reads the prompt in the same pieces; of equal logits the lowest id. A
+    batched pass rounds differently from the one-token passes that greedy decoding takes, so where the two largest
+    logits are nearly equal it may prefer the other. Positions closer than `near_tie` (logits; None: 1,024 epsilons at
+    the largest logit, 8 in half precision, where near-ties are common and cost most of the gain) are therefore computed
+    again token by token from the last state that one-token passes led to, which gives greedy's own bits, ties included.
+    0 trusts the batch. What remains is a mixture of experts whose router is so nearly tied that rounding picks other
+    experts.
 
-    Raises InvalidInput, OutOfRange (context), FailedPrecondition (cache), Unimplemented (model), Cancelled and
-    DeadlineExceeded, checked every pass; after an error the cache is of no further use.
+    Raises InvalidInput, OutOfRange (context), FailedPrecondition (cache), Unimplemented (model), Internal (logits
+    that are no numbers), Cancelled and DeadlineExceeded, checked every pass; after an error the cache is of no
+    further use.
     """
     stack = stack_of(model)
     stack.parts.check_exit(exit_layer)
@@ -86,9 +92,11 @@ def speculate(
     check_rollback(cache)
     assumed = Costs(draft=exit_layer, head=layer_cost(model).head_layers, verify=stack.depth - exit_layer)
     length = DraftLength(draft_tokens, assumed)
-    cancel.check()
-    hidden, _ = stack.run(0, exit_layer, stack.embed(input_ids), cache)
-    hidden, _ = stack.run(exit_layer, stack.depth, hidden, cache)
+    unread = input_ids.shape[1]
+    for hidden in read_prompt(stack, input_ids, cache, cancel, PREFILL_TOKENS):
+        unread -= hidden.shape[1]
+        if unread:
+            yield Accepted((), ())
     logits = stack.logits(hidden[:, -1:])[0]
     token = int(logits[0].argmax())
     upper = UpperLayers(stack, exit_layer, cache, guarded=near_tie != 0)

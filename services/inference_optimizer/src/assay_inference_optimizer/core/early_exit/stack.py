@@ -13,6 +13,7 @@ from transformers.masking_utils import create_causal_mask
 
 from assay.errors import Unimplemented
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
+from assay_inference_optimizer.core.finite import finite
 
 _PROBE_TOKENS = 9
 # Largest difference of logits, as a share of the largest logit, that rounding may explain.
@@ -55,7 +56,8 @@ class DecoderStack:
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return self.parts.logits(hidden)
+        """As `Parts.logits`; Internal where any is no number."""
+        return finite(self.parts.logits(hidden))
 
     def run(self, first: int, last: int, hidden: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
         """Residual after layer `last`, and before it, from the residual after layer `first` (0: the embedding).
@@ -98,7 +100,7 @@ def stack_of(model: PreTrainedModel) -> DecoderStack:
     """The model's stack, checked once: run in parts it must give the model's own logits, or Unimplemented.
 
     Families differ in what their forward does around the layers (scaled embeddings, capped logits, windows); a
-    wrong guess would show in nothing but worse text.
+    wrong guess would show in nothing but worse text. Internal for a model whose logits are no numbers.
     """
     stack = _stacks.get(model)
     if stack is None:

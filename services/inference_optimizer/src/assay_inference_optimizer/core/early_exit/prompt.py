@@ -1,0 +1,24 @@
+"""Reading a prompt piece by piece: a pass over all of it would hold up whoever shares the thread, and cancelling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+from transformers import Cache
+
+from assay.cancel import CancelToken
+from assay_inference_optimizer.core.early_exit.stack import DecoderStack
+
+
+def read_prompt(
+    stack: DecoderStack, input_ids: Tensor, cache: Cache, cancel: CancelToken, piece_tokens: int
+) -> Iterator[Tensor]:
+    """Takes the prompt into all layers of the cache, checking `cancel` before each piece.
+
+    input_ids: [1, T] int64. Yields the residual after the last layer of each piece, [1, at most piece_tokens, h].
+    """
+    for piece in input_ids.split(piece_tokens, dim=1):
+        cancel.check()
+        hidden, _ = stack.run(0, stack.depth, stack.embed(piece), cache)
+        yield hidden
