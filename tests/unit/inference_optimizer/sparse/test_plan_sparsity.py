@@ -66,17 +66,89 @@ def test_layers_that_do_not_add_up_are_measured_together_and_paid_for():
         factor = 3 if sum(density < 1 for density in densities) > 1 else 1
         return losses_of(setting, tuple(factor * weight for weight in (0.004, 0.004, 0.004, 0.004)))
 
-    search = planning(SparseConfig(), LAYERS, range(4), 0.012)
-    wanted = next(search)
-    while True:
-        try:
-            wanted = search.send([together(setting) for setting in wanted])
-        except StopIteration as ended:
-            plan = ended.value
-            break
+    plan = driven(planning(SparseConfig(), LAYERS, range(4), 0.012), together)
     assert plan.within_budget
     assert plan.rise.high <= 0.012
     assert sum(density < 1 for density in plan.sparse.layer_densities) >= 1
+
+
+def driven(search, measure):
+    wanted = next(search)
+    while True:
+        try:
+            wanted = search.send([measure(setting) for setting in wanted])
+        except StopIteration as ended:
+            return ended.value
+
+
+def planned_on(random, count, true_rise, noise, spread=0.005, budget=0.01):
+    """A plan where every setting has the same true rise, and all sequences and settings are independent."""
+    search = planning(SparseConfig(), LAYERS, range(4), budget)
+
+    def measured(setting):
+        if setting.method is Method.DENSE:
+            return SequenceLosses(np.zeros(count), dict.fromkeys(range(LAYERS), 1.0), 1.0, ())
+        densities = setting.layer_densities
+        nats = true_rise + spread * noise(random, count)
+        return SequenceLosses(nats, dict(enumerate(densities)), sum(densities) / LAYERS, ())
+
+    return driven(search, measured)
+
+
+def normal(random, count):
+    return random.normal(0, 1, count)
+
+
+def skewed(random, count):
+    """Log-normal, of mean 0 and spread 1: few sequences rise far above the others."""
+    return (random.lognormal(0, 1, count) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
+
+
+def test_trying_many_settings_does_not_spend_the_budget_twice():
+    # Every setting truly costs the budget. One test at 2.5 % lets 10 of 400 through; any of eight that looks good by a
+    # percentile interval of the same 16 sequences is let through 115 times.
+    random = np.random.default_rng(0)
+    plans = [planned_on(random, 16, 0.01, normal) for _ in range(400)]
+    assert sum(plan.within_budget for plan in plans) <= 10
+
+
+def test_rare_sequences_that_rise_far_spoil_the_promise_by_as_much_as_is_said():
+    # A t interval of eight draws misses such a mean more often than it says: about one plan in ten, not one in forty.
+    random = np.random.default_rng(0)
+    plans = [planned_on(random, 16, 0.01, skewed) for _ in range(400)]
+    assert 0.05 < sum(plan.within_budget for plan in plans) / 400 < 0.15
+
+
+def test_the_rise_of_a_plan_is_told_on_text_that_did_not_choose_it():
+    # Settings are alike, so that luck alone picks one. The mean of 400 reported rises has a standard error of
+    # 0.005 / sqrt(16 * 400) = 0.00006; picked and told on the same text it would be lower by many of these.
+    random = np.random.default_rng(1)
+    plans = [planned_on(random, 32, 0.004, normal) for _ in range(400)]
+    rises = [plan.rise for plan in plans if plan.within_budget]
+    assert len(rises) > 380
+    assert np.mean([rise.mean for rise in rises]) == pytest.approx(0.004, abs=0.00025)
+    # 95 % of 400 miss 20 times; above 34 by luck once in a thousand.
+    assert 6 <= sum(not rise.low <= 0.004 <= rise.high for rise in rises) <= 34
+
+
+def test_a_lucky_half_does_not_make_a_plan():
+    # On the sequences that the search looks at no setting costs anything, on those held out each costs 0.02.
+    def luck(setting):
+        losses = losses_of(setting, (0.0,) * 4)
+        nats = losses.nats.copy()
+        if setting.method is not Method.DENSE:
+            nats[1::2] += 0.02
+        return SequenceLosses(nats, losses.layer_density, losses.density, ())
+
+    search = planning(SparseConfig(), LAYERS, range(4), 0.01)
+    plan = driven(search, luck)
+    assert not plan.within_budget
+    assert [point.rise.mean for point in plan.curve] == pytest.approx([0.02] * 5)
+
+
+def test_half_is_held_out_so_a_few_sequences_are_too_few(llama, text, sparse):
+    with pytest.raises(InvalidInput, match=r"text: gives 3 sequences.*at least 4"):
+        plan_sparsity(llama, text(3, 130), sparse, length=1024, cancel=CancelToken())
 
 
 def test_bad_budgets_and_models():

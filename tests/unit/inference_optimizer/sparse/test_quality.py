@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from assay.cancel import CancelToken
-from assay.errors import Cancelled, InvalidInput
+from assay.errors import Cancelled, Internal, InvalidInput
 from assay.models.predict import token_nats
 from assay_inference_optimizer.core.sparse.config import Method
 from assay_inference_optimizer.core.sparse.quality import (
@@ -108,6 +108,16 @@ def test_all_methods_are_read_at_one_density_and_decoding_counts_its_own(llama, 
     queries = torch.arange(272, 280)
     attended = (5 * 16 + queries - 272 + 1).sum() / (queries + 1).sum()
     assert decoded.layer_density[2] == pytest.approx(attended.item(), abs=0.001)
+
+
+def test_losses_that_are_no_numbers_are_the_models_failure(make, text, sparse):
+    model = make("llama")
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
+    for measure in (sequence_losses, compare_methods):
+        with pytest.raises(Internal, match="no numbers") as caught:
+            measure(model, text(2, 130), sparse, cancel=CancelToken())
+        assert caught.value.reason == "NON_FINITE"
 
 
 def test_bad_texts_and_cancelling(llama, text, sparse):
