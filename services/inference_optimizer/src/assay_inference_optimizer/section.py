@@ -66,7 +66,7 @@ def write_section(artifacts: ArtifactStore, request: own.WriteSectionStep) -> st
 
 def _sparse_answer(plan: api.PlanSparsityResult) -> str:
     if not plan.within_budget:
-        return "No density below 1 that was tried keeps the rise in loss within the budget: attention stays dense."
+        return "No density below 1 was shown to keep the rise in loss within the budget: attention stays dense."
     return (
         f"Attending to {_mean_density(plan):.0%} of the causal pairs changes the loss by "
         f"{plan.increase_nats.mean:+.4f} nats per token, and would make attention "
@@ -93,7 +93,7 @@ def _sparse_figures(plan: api.PlanSparsityResult) -> tuple[Figure, ...]:
     rise = plan.increase_nats
     return (
         Figure("Density of the plan", 100 * _mean_density(plan), "% of causal pairs", note="counted, mean over layers"),
-        Figure("Rise in loss", rise.mean, "nats per token", rise.low, rise.high, "paired bootstrap over sequences"),
+        Figure("Rise in loss", rise.mean, "nats per token", rise.low, rise.high, "t interval, sequences held out"),
         Figure("Attention, dense over sparse", plan.predicted_attention_ratio, "x", note="multiplications, not time"),
         Figure(
             f"Prefill of {plan.length:,} tokens, dense over sparse",
@@ -139,7 +139,7 @@ def _plan_table(plan: api.PlanSparsityResult, selection: api.InspectSelectionRes
             "dense, since it",
         ),
         tuple(rows),
-        f"Planned on {plan.sequences} sequences of {plan.sequence_tokens} tokens of the calibration split.",
+        f"Planned on {plan.sequences} sequences of {plan.sequence_tokens} calibration tokens, half of them held out.",
     )
 
 

@@ -68,7 +68,7 @@ def test_draws_by_prompt_keep_the_promise_where_tokens_are_dependent() -> None:
     assert index > 4
 
 
-def test_the_plug_in_breaks_it_every_second_time() -> None:
+def test_the_plug_in_breaks_it_every_second_time_where_risk_rises_finely() -> None:
     broken, _ = violations("plug-in")
     assert 0.3 < broken < 0.7
 
