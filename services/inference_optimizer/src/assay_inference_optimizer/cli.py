@@ -296,7 +296,7 @@ def quality(session: CommandSession, model: str, methods: str, **options: Any) -
 @click.option("--length", type=int, default=0, help="Prompt that speed is predicted for.  [default: the context]")
 @_sparse_options
 def plan(session: CommandSession, model: str, max_loss_increase: float, length: int, **options: Any) -> None:
-    """Finds the sparsest attention of MODEL within a quality budget."""
+    """Finds sparse attention of MODEL within a quality budget, tested on half of the text."""
     with session.connection() as connection:
         request = api.PlanSparsityRequest(
             request_id=str(uuid.uuid4()),
@@ -311,7 +311,7 @@ def plan(session: CommandSession, model: str, max_loss_increase: float, length: 
     def human() -> None:
         print_table(("layer", "density"), [(layer.layer, f"{layer.density:.3f}") for layer in result.layers])
         if not result.within_budget:
-            click.echo("nothing sparser than dense attention keeps within the budget")
+            click.echo("nothing sparser than dense attention was shown to keep within the budget")
         click.echo(f"loss {result.dense_loss_nats:.4f} -> {result.loss_nats:.4f}, {_interval(result.increase_nats)}")
         click.echo(
             f"predicted, by multiplications: attention {result.predicted_attention_ratio:.2f}x, prefill of "

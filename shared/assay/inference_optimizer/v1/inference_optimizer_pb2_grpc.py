@@ -147,7 +147,7 @@ class InferenceOptimizerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanSparsity(self, request, context):
-        """Finds the sparsest attention within a quality budget. Result: PlanSparsityResult.
+        """Finds sparse attention within a quality budget, tested on text held out. Result: PlanSparsityResult.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
