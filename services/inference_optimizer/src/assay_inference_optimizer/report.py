@@ -55,6 +55,7 @@ def block_heat_map(selection: api.InspectSelectionResult) -> bytes:
     shown = [sparse[index] for index in _some(len(sparse))]
 
     def draw(figure: Figure) -> None:
+        figure.set_layout_engine("compressed")  # the plain one takes panels of a fixed shape for smaller than they are
         panels = figure.subplots(1, max(1, len(shown)), squeeze=False)[0]
         if not shown:
             panels[0].set_axis_off()
