@@ -137,6 +137,13 @@ def test_another_kind_of_artifact_is_no_model(connection: Connection, stub: Any,
             connection.call(method, asked)
 
 
+def test_what_is_wrong_with_score_is_named(connection: Connection, stub: Any, trained: Any) -> None:
+    for texts, alternatives, named in (([], 0, "texts"), (["x", ""], 0, "texts[1]"), (["x"], 21, "alternatives")):
+        with pytest.raises(InvalidInput) as caught:
+            connection.call(stub.Score, api.ScoreRequest(model=trained.model, texts=texts, alternatives=alternatives))
+        assert caught.value.violations[0].field == named
+
+
 def test_unsafe_and_damaged_checkpoints_are_refused(connection: Connection, stub: Any, trained: Any) -> None:
     folder = trained.artifacts.path(trained.model)
     config, weights = (folder / name for name in ("config.json", "model.safetensors"))
@@ -176,6 +183,7 @@ def test_unsafe_and_damaged_checkpoints_are_refused(connection: Connection, stub
         ("BenchmarkAttention", {"dtype": "int8"}, "dtype"),
         ("BenchmarkAttention", {"length": -1}, "length"),
         ("BenchmarkAttention", {"phase": 77}, "phase"),
+        ("BenchmarkAttention", {"phase": api.ATTENTION_PHASE_DECODE, "length": 1}, "length"),
     ],
 )
 def test_long_methods_refuse_at_the_call(
@@ -215,6 +223,7 @@ def test_bad_text_selections_are_named(
         ("PlanSparsity", {"sparse": sparse(sketch_dim=16)}, "sketch_dim"),
         ("CalibrateEarlyExit", {"exit_layers": [4]}, "exit_layers"),
         ("BenchmarkAttention", {"query_heads": 6, "kv_heads": 4}, "kv_heads"),
+        ("BenchmarkAttention", {"length": 2**20, "batch": 4}, "the most"),
         ("InspectSelection", {"text": api.TextSelection(literal="short")}, "fill no window"),
         ("InspectSelection", {"text": api.TextSelection(literal="x" * 99, sequence_tokens=4096)}, "512"),
     ],

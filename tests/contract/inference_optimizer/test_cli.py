@@ -88,6 +88,19 @@ def test_quality(assay: CommandLine, trained: Any, file: str) -> None:
     assert 0 < found["nll"]["dense"] < 10
 
 
+def test_a_long_file_is_read_to_its_end(assay: CommandLine, trained: Any, tmp_path: Path) -> None:
+    path = tmp_path / "long.py"
+    path.write_text(CODE * 14_000 + "the_end = 1\n")
+    assert path.stat().st_size > 1_000_000
+    found = assay.document(
+        "profile-exit", trained.model, "--text", str(path), "--sequences", "2", "--sequence-tokens", "32"
+    )
+    manifest = trained.artifacts.get(found["profile"]).manifest
+    (text,) = [digest for digest in manifest.inputs if digest != trained.model]
+    row = json.loads(trained.artifacts.read(text, "test.jsonl"))
+    assert row["text"] == path.read_text()
+
+
 def test_profile_and_calibrate_and_generate(assay: CommandLine, trained: Any, file: str) -> None:
     text = ("--text", file, "--sequences", "24", "--sequence-tokens", "48")
     profile = assay.document("profile-exit", trained.model, *text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -19,6 +20,10 @@ import openai
 import pytest
 from contract.inference_optimizer.asking import SPARSE, generate, request
 from google.protobuf import json_format
+
+from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+from assay_inference_optimizer.openai_http import app
+from assay_inference_optimizer.openai_http.answers import chat_logprobs
 
 CODE = "import os\nimport sys\n\n\ndef main(argv):\n    for name in argv:\n        print(name)\n"
 KEY = "a-key-of-the-tests"
@@ -121,6 +126,114 @@ def test_an_echo_scores_the_prompt(client: openai.OpenAI, trained: Any) -> None:
     assert all(nats is None or nats < 0 for nats in found.logprobs.token_logprobs or [])
 
 
+def test_an_echo_gives_the_likeliest_and_counts_the_prompt(client: openai.OpenAI, trained: Any, stub: Any) -> None:
+    asked: dict[str, Any] = {"model": trained.model, "prompt": CODE, "max_tokens": 0, "echo": True}
+    found = client.completions.create(**asked, logprobs=3)
+    (score,) = stub.Score(api.ScoreRequest(model=trained.model, texts=[CODE], alternatives=3)).scores
+    logprobs = found.choices[0].logprobs
+    assert logprobs is not None
+    told = [one for one in logprobs.top_logprobs or [] if one]
+    assert [sorted(one.values()) for one in told] == [
+        pytest.approx(sorted({one.text: one.log_probability for one in token.alternatives}.values()), abs=NATS)
+        for token in score.tokens
+        if token.alternatives
+    ]
+    # The likeliest is at least as likely as what stands there, and now and then something else.
+    ahead = [max(one.values()) - nats for one, nats in zip(told, logprobs.token_logprobs[-len(told) :], strict=True)]
+    assert min(ahead) >= -NATS
+    assert max(ahead) > 0.1
+    expected = generate(stub, request(trained.model, CODE, 1)).usage.prompt_tokens
+    for usage in (found.usage, client.completions.create(**asked).usage):
+        assert usage is not None
+        assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (expected, 0, expected)
+
+
+def test_nothing_of_the_probability_is_greedy(client: openai.OpenAI, trained: Any, stub: Any) -> None:
+    found = client.completions.create(model=trained.model, prompt=CODE, max_tokens=12, temperature=2, top_p=0)
+    assert found.choices[0].text == generate(stub, request(trained.model, CODE, 12)).text
+
+
+def test_a_default_takes_what_the_context_leaves(client: openai.OpenAI, trained: Any) -> None:
+    content = "a = 1\n" * 60
+    asked: dict[str, Any] = {"model": trained.other, "messages": [{"role": "user", "content": content}], "seed": 1}
+    while client.chat.completions.create(**asked, max_tokens=1).usage.prompt_tokens < 300:  # type: ignore[union-attr]
+        content += "b = 2\n" * 10
+        asked["messages"] = [{"role": "user", "content": content}]
+    found = client.chat.completions.create(**asked, logit_bias={}, user="somebody")
+    assert found.usage is not None
+    assert found.usage.total_tokens == 512 or found.choices[0].finish_reason == "stop"
+    with pytest.raises(openai.BadRequestError, match="512"):
+        client.chat.completions.create(**asked, max_tokens=256)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"min_p": 0.1}, "min_p"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+        ({"prompt": "x"}, "prompt"),
+        ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
+        ({"messages": [{"role": "user", "content": "x", "name": "somebody"}]}, "messages[0].name"),
+        ({"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        ({"stream_options": {"every": 2}}, "stream_options.every"),
+        ({"tools": [{}]}, "tools"),
+    ],
+)
+def test_what_a_chat_cannot_honour_is_refused(
+    client: openai.OpenAI, trained: Any, fields: dict[str, Any], param: str
+) -> None:
+    messages: Any = [{"role": "user", "content": "x"}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model=trained.other, messages=messages, extra_body=fields)
+    assert isinstance(caught.value.body, dict)
+    assert caught.value.body["param"] == param
+
+
+def test_a_part_of_a_character_has_no_bytes_to_tell() -> None:
+    tokens = [api.Token(text="é"), api.Token(text="\N{REPLACEMENT CHARACTER}")]
+    assert [one["bytes"] for one in chat_logprobs(tokens)["content"]] == [[0xC3, 0xA9], None]
+
+
+def test_a_client_that_leaves_before_the_first_event_ends_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled, status = [False], [0]
+
+    class Silent:
+        """A service that reads a long prompt."""
+
+        def Generate(self, *arguments: Any, **named: Any) -> Any:  # noqa: N802
+            return self
+
+        async def __aiter__(self) -> Any:
+            await asyncio.sleep(60)
+            yield None
+
+        def cancel(self) -> None:
+            cancelled[0] = True
+
+    monkeypatch.setattr(app.inference_optimizer_pb2_grpc, "InferenceOptimizerServiceStub", lambda _: Silent())
+    body = json.dumps({"model": "m", "prompt": "x", "stream": True}).encode()
+    coming = iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.02)
+        return next(coming)
+
+    async def send(message: Any) -> None:
+        status[0] = message.get("status", status[0])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/completions",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    served: Any = app.application(None)  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(served(scope, receive, send), 10))
+    assert cancelled == [True]
+    assert status == [499]
+
+
 def test_sparse_attention_can_be_asked_for(client: openai.OpenAI, trained: Any, stub: Any) -> None:
     expected = generate(stub, request(trained.model, CODE * 6, 12, sparse=SPARSE))
     found = client.completions.create(
@@ -144,6 +257,8 @@ def test_sparse_attention_can_be_asked_for(client: openai.OpenAI, trained: Any, 
         ({"n": 0}, openai.BadRequestError, "n", None),
         ({"logprobs": 21}, openai.BadRequestError, "logprobs", None),
         ({"frequency_penalty": 0.5}, openai.BadRequestError, "frequency_penalty", "unsupported_parameter"),
+        ({"extra_body": {"min_p": 0.1}}, openai.BadRequestError, "min_p", "unsupported_parameter"),
+        ({"extra_body": {"messages": None}}, openai.BadRequestError, "messages", "unsupported_parameter"),
         ({"extra_body": {"sparse": {"block_size": 8}}}, openai.BadRequestError, "sparse.block_size", None),
         ({"extra_body": {"sparse": {"nonsense": 8}}}, openai.BadRequestError, "sparse", None),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ def generate(request: api.GenerateRequest, context: StepContext) -> Iterator[api
     sampling = sampling_of(request.sampling)
     with use_model(context.artifacts, request.model) as served:
         ids = prompt_ids(served, request.prompt)
+        sampling = _fitted(served, sampling, len(ids))
         served.check_length(len(ids), sampling.max_new_tokens)
         sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
         cache = served.new_cache(sparse)
@@ -83,8 +85,10 @@ def score(request: api.ScoreRequest, context: StepContext) -> api.ScoreResponse:
         raise InvalidInput("texts", "are none; give at least one")
     with use_model(context.artifacts, request.model) as served:
         sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-        scores = score_texts(served, request.texts, sparse, SESSIONS.budget, cancel=context.cancel)
-        return api.ScoreResponse(scores=map(score_to_proto, scores), model=served.digest)
+        scores = score_texts(
+            served, request.texts, sparse, SESSIONS.budget, alternatives=request.alternatives, cancel=context.cancel
+        )
+        return api.ScoreResponse(scores=[score_to_proto(served, one) for one in scores], model=served.digest)
 
 
 def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
@@ -136,6 +140,7 @@ def decode(step: own.DecodeStep, context: StepContext) -> Iterator[api.DecodeRes
     record = read_session(objects, request.session, step.caller)
     _check_sparse(record, request)
     with use_model(context.artifacts, record.model) as served:
+        sampling = _fitted(served, sampling, len(record.tokens))
         served.check_length(len(record.tokens), sampling.max_new_tokens)
         with _lent(record) as lent:
             if lent.kept is None:
@@ -205,6 +210,12 @@ def _lent(record: SessionRecord) -> Iterator[_Lent]:
         yield lent
     finally:
         lent.close()
+
+
+def _fitted(served: ServedModel, sampling: Sampling, tokens: int) -> Sampling:
+    if not sampling.fit_context:
+        return sampling
+    return replace(sampling, max_new_tokens=served.fitting(tokens, sampling.max_new_tokens))
 
 
 def _check_sparse(record: SessionRecord, request: api.PrefillRequest | api.DecodeRequest) -> None:

@@ -51,7 +51,8 @@ FINISH_REASONS = {
     api.FINISH_REASON_STOP: "stop",
     api.FINISH_REASON_LENGTH: "length",
 }
-LITERAL_CHARACTERS = 10**6  # of a file of text: what one message holds, whatever the characters
+LITERAL_CHARACTERS = 10**6  # of a file of text: what one message holds, whatever the characters; longer ones are stored
+FILE_SPLIT = "test"  # what a stored file is, whatever measures on it
 LONG_CALL_S = 3600.0
 HTTP_LISTEN = "127.0.0.1:8000"
 
@@ -584,12 +585,19 @@ def _text(session: CommandSession, connection: Connection, options: dict[str, An
     argument = options["text"]
     if argument and Path(argument).is_file():
         try:
-            with Path(argument).open(encoding="utf-8") as stream:
-                selection.literal = stream.read(LITERAL_CHARACTERS)
+            text = Path(argument).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput("--text", f"{argument} cannot be read as UTF-8 text") from error
-        if not selection.literal.strip():
+        if not text.strip():
             raise InvalidInput("--text", f"{argument} holds no text")
+        if len(text) <= LITERAL_CHARACTERS:
+            selection.literal = text
+            return selection
+        row = json.dumps({"text": text, "domain": ""}).encode() + b"\n"
+        with session.progress("storing the text") as progress:
+            files = {f"{FILE_SPLIT}.jsonl": row}
+            selection.text = connection.artifacts.put("text", files, parameters={"source": "file"}, progress=progress)
+        selection.split = FILE_SPLIT
         return selection
     with session.progress("storing the text") as progress:
         selection.text = text_artifact(connection.artifacts, argument, progress=progress).digest

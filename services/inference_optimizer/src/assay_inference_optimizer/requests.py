@@ -7,7 +7,7 @@ import math
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 
-MAX_SEQUENCES, MAX_SEQUENCE_TOKENS, MAX_TEXTS = 100_000, 1_048_576, 1024
+MAX_SEQUENCES, MAX_SEQUENCE_TOKENS, MAX_TEXTS, MAX_ALTERNATIVES = 100_000, 1_048_576, 1024, 20
 MAX_LENGTH, MAX_HEADS, MAX_ROUNDS = 1_048_576, 1024, 100
 LOSS_INCREASE_NATS, EPSILON, DELTA = 0.01, 0.02, 0.05
 DTYPES = ("", "float32", "bfloat16", "float16")
@@ -40,6 +40,8 @@ def check_score(request: api.ScoreRequest) -> None:
     check_reference(request.model, "model")
     if not 1 <= len(request.texts) <= MAX_TEXTS:
         raise InvalidInput("texts", f"are {len(request.texts)}; give 1 to {MAX_TEXTS}")
+    if not 0 <= request.alternatives <= MAX_ALTERNATIVES:
+        raise InvalidInput("alternatives", f"are {request.alternatives}; give 0 to {MAX_ALTERNATIVES}")
 
 
 def loss_increase_of(request: api.PlanSparsityRequest) -> float:
@@ -97,3 +99,5 @@ def check_benchmark(request: api.BenchmarkAttentionRequest) -> None:
         value = getattr(request, name)
         if not 0 <= value <= high:
             raise InvalidInput(name, f"is {value}; give 0 for the default, or 1 to {high}")
+    if request.phase == api.ATTENTION_PHASE_DECODE and request.length == 1:
+        raise InvalidInput("length", "is 1, which leaves no token before the one that is decoded; give at least 2")

@@ -9,15 +9,16 @@ from google.protobuf import json_format
 
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
-from assay.models.language_model import FinishReason, Score
+from assay.models.language_model import FinishReason
 from assay_inference_optimizer.core.attention_benchmark import Benchmark, BenchmarkSettings
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.curves import layer_curves, oracle_saving, rule_curve
 from assay_inference_optimizer.core.early_exit.exit_profile import ExitProfile
 from assay_inference_optimizer.core.early_exit.rules import Rule
 from assay_inference_optimizer.core.early_exit.suitability import suitability
-from assay_inference_optimizer.core.generation.request import Ended, NewToken
+from assay_inference_optimizer.core.generation.request import Alternative, Ended, NewToken
 from assay_inference_optimizer.core.generation.sampling import Sampling
+from assay_inference_optimizer.core.generation.score import Scored
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.config import DensityScope, Method, SparseConfig, Variant
 from assay_inference_optimizer.core.sparse.inspect import Inspection
@@ -64,6 +65,7 @@ def sampling_of(message: api.Sampling) -> Sampling:
         stop=tuple(message.stop),
         ignore_end=message.ignore_end,
         alternatives=message.alternatives,
+        fit_context=message.fit_context,
     )
     sampling.check()
     return sampling
@@ -138,10 +140,7 @@ def token_to_proto(served: ServedModel, event: NewToken) -> api.Token:
         log_probability=event.log_probability,
         exit_layer=event.layers,
         density=event.density,
-        alternatives=[
-            api.Alternative(id=a.token, text=served.decode([a.token]), log_probability=a.log_probability)
-            for a in event.alternatives
-        ],
+        alternatives=_alternatives(served, event.alternatives),
     )
 
 
@@ -162,10 +161,13 @@ def layers_to_proto(densities: Mapping[int, float], fallbacks: Mapping[int, str]
         yield api.LayerDensity(layer=layer, density=densities.get(layer, 1.0), fallback=fallbacks.get(layer, ""))
 
 
-def score_to_proto(score: Score) -> api.TextScore:
-    answer = api.TextScore()
-    for token, nats, (start, end) in zip(score.tokens, score.log_probabilities, score.byte_offsets, strict=True):
-        added = answer.tokens.add(id=token, start_byte=start, end_byte=end)
+def score_to_proto(served: ServedModel, scored: Scored) -> api.TextScore:
+    answer, score = api.TextScore(), scored.score
+    each = zip(score.tokens, score.log_probabilities, score.byte_offsets, scored.alternatives, strict=True)
+    for token, nats, (start, end), alternatives in each:
+        added = answer.tokens.add(
+            id=token, start_byte=start, end_byte=end, alternatives=_alternatives(served, alternatives)
+        )
         if nats is not None:
             added.log_probability = nats
     return answer
@@ -330,6 +332,13 @@ def inspection_to_proto(found: Inspection) -> api.InspectSelectionResult:
 
 def interval_to_proto(interval: Interval) -> api.Interval:
     return api.Interval(mean=interval.mean, low=interval.low, high=interval.high)
+
+
+def _alternatives(served: ServedModel, found: Iterable[Alternative]) -> list[api.Alternative]:
+    return [
+        api.Alternative(id=one.token, text=served.decode([one.token]), log_probability=one.log_probability)
+        for one in found
+    ]
 
 
 def _choice(name: str, known: Mapping[Any, Any], value: int) -> Any:

@@ -134,7 +134,7 @@ class EarlyExitConfig(_message.Message):
     def __init__(self, mode: _Optional[_Union[EarlyExitMode, str]] = ..., exit_layers: _Optional[_Iterable[int]] = ..., draft_tokens: _Optional[int] = ..., calibration: _Optional[str] = ...) -> None: ...
 
 class Sampling(_message.Message):
-    __slots__ = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "stop", "ignore_end", "alternatives")
+    __slots__ = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "stop", "ignore_end", "alternatives", "fit_context")
     MAX_NEW_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +143,7 @@ class Sampling(_message.Message):
     STOP_FIELD_NUMBER: _ClassVar[int]
     IGNORE_END_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    FIT_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     max_new_tokens: int
     temperature: float
     top_p: float
@@ -151,7 +152,8 @@ class Sampling(_message.Message):
     stop: _containers.RepeatedScalarFieldContainer[str]
     ignore_end: bool
     alternatives: int
-    def __init__(self, max_new_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., ignore_end: _Optional[bool] = ..., alternatives: _Optional[int] = ...) -> None: ...
+    fit_context: bool
+    def __init__(self, max_new_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., ignore_end: _Optional[bool] = ..., alternatives: _Optional[int] = ..., fit_context: _Optional[bool] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)
@@ -270,14 +272,16 @@ class LayerDensity(_message.Message):
     def __init__(self, layer: _Optional[int] = ..., density: _Optional[float] = ..., fallback: _Optional[str] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("model", "texts", "sparse")
+    __slots__ = ("model", "texts", "sparse", "alternatives")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     model: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     sparse: SparseConfig
-    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ...) -> None: ...
+    alternatives: int
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., alternatives: _Optional[int] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
     __slots__ = ("scores", "model")
@@ -288,22 +292,26 @@ class ScoreResponse(_message.Message):
     def __init__(self, scores: _Optional[_Iterable[_Union[TextScore, _Mapping]]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class TextScore(_message.Message):
-    __slots__ = ("tokens",)
+    __slots__ = ("tokens", "read_tokens")
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    READ_TOKENS_FIELD_NUMBER: _ClassVar[int]
     tokens: _containers.RepeatedCompositeFieldContainer[ScoredToken]
-    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ...) -> None: ...
+    read_tokens: int
+    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ..., read_tokens: _Optional[int] = ...) -> None: ...
 
 class ScoredToken(_message.Message):
-    __slots__ = ("id", "log_probability", "start_byte", "end_byte")
+    __slots__ = ("id", "log_probability", "start_byte", "end_byte", "alternatives")
     ID_FIELD_NUMBER: _ClassVar[int]
     LOG_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     START_BYTE_FIELD_NUMBER: _ClassVar[int]
     END_BYTE_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
     id: int
     log_probability: float
     start_byte: int
     end_byte: int
-    def __init__(self, id: _Optional[int] = ..., log_probability: _Optional[float] = ..., start_byte: _Optional[int] = ..., end_byte: _Optional[int] = ...) -> None: ...
+    alternatives: _containers.RepeatedCompositeFieldContainer[Alternative]
+    def __init__(self, id: _Optional[int] = ..., log_probability: _Optional[float] = ..., start_byte: _Optional[int] = ..., end_byte: _Optional[int] = ..., alternatives: _Optional[_Iterable[_Union[Alternative, _Mapping]]] = ...) -> None: ...
 
 class PrefillRequest(_message.Message):
     __slots__ = ("model", "session", "prompt", "sparse")

@@ -105,6 +105,14 @@ def test_a_model_in_use_stays() -> None:
     assert [model.name for model in pool.loaded()] == ["b"]
 
 
+def test_a_refusal_drops_no_idle_model() -> None:
+    pool: ModelPool[Model] = ModelPool(100)
+    use(pool, "idle", [], 30)
+    with pool.use("busy", lambda: 60, lambda: Model("busy", 60)), pytest.raises(ResourceExhausted):
+        use(pool, "large", [], 50)
+    assert {model.name for model in pool.loaded()} == {"idle", "busy"}
+
+
 def test_an_unwanted_model_goes_when_its_last_user_does() -> None:
     pool: ModelPool[Model] = ModelPool(100)
     with pool.use("a", lambda: 40, lambda: Model("a")):
@@ -176,7 +184,8 @@ def test_a_score_reserves_its_logits_and_reads_in_pieces(
             patched.setattr(forward, "PREFILL_TOKENS", 32)
             (pieces,) = score_texts(model, [text], sparse, budget, cancel=CancelToken())
         assert len(ids) > 100
-        assert pieces.log_probabilities[1:] == pytest.approx(whole.log_probabilities[1:], abs=1e-4)
+        known = whole.score.log_probabilities
+        assert pieces.score.log_probabilities[1:] == pytest.approx(known[1:], abs=1e-4)
         assert budget.reserved_bytes == 0
     logits = 8 * model.vocabulary * len(ids)
     tight = CacheBudget(model.bytes_of(len(ids) + 1) + logits - 1)

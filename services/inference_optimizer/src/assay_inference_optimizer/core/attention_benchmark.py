@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 COLD_BYTES = 32 * 2**20
+MAX_NUMBERS = 2**30  # of queries, keys and values together: 4 GiB in float32, and a few times that in all
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,13 @@ class BenchmarkSettings:
         if self.query_heads % self.kv_heads:
             raise InvalidInput(
                 "kv_heads", f"are {self.kv_heads}; query_heads, {self.query_heads}, must be a multiple of them"
+            )
+        numbers = self.batch * self.length * self.head_dim * (self.query_heads + 2 * self.kv_heads)
+        if numbers > MAX_NUMBERS:
+            raise InvalidInput(
+                "length",
+                f"is {self.length}; with batch, heads and head_dim that makes {numbers:,} numbers of queries, keys and "
+                f"values, and {MAX_NUMBERS:,} are the most; give less of one of them",
             )
 
 

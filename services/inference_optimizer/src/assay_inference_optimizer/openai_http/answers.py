@@ -16,6 +16,8 @@ FINISH_REASONS = {
     api.FINISH_REASON_LENGTH: "length",
 }
 
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+
 
 @dataclass
 class Choice:
@@ -73,7 +75,12 @@ def usage_of(choices: Iterable[Choice], per_prompt: int) -> dict[str, int]:
         if choice.usage is not None:
             completion += choice.usage.generated_tokens
             prompt += choice.usage.prompt_tokens if choice.index % per_prompt == 0 else 0
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return _usage(prompt, completion)
+
+
+def usage_of_prompts(scores: Iterable[api.TextScore]) -> dict[str, int]:
+    """Where prompts are read and nothing is answered."""
+    return _usage(sum(len(score.tokens) for score in scores), 0)
 
 
 def completion_logprobs(tokens: Sequence[api.Token], offset: int) -> dict[str, Any]:
@@ -101,11 +108,15 @@ def echoed(text: str, score: api.TextScore) -> dict[str, Any]:
     """The log-probabilities of a prompt that comes back."""
     data = text.encode()
     pieces = [data[token.start_byte : token.end_byte].decode(errors="replace") for token in score.tokens]
-    known = [token.log_probability if token.HasField("log_probability") else None for token in score.tokens]
     return {
         "tokens": pieces,
-        "token_logprobs": known,
-        "top_logprobs": [None if nats is None else {piece: nats} for piece, nats in zip(pieces, known, strict=True)],
+        "token_logprobs": [
+            token.log_probability if token.HasField("log_probability") else None for token in score.tokens
+        ],
+        "top_logprobs": [
+            {one.text: one.log_probability for one in token.alternatives} if token.HasField("log_probability") else None
+            for token in score.tokens
+        ],
         "text_offset": [len(data[: token.start_byte].decode(errors="ignore")) for token in score.tokens],
     }
 
@@ -115,4 +126,10 @@ def model_object(name: str) -> dict[str, Any]:
 
 
 def _token(token: api.Token | api.Alternative) -> dict[str, Any]:
-    return {"token": token.text, "logprob": token.log_probability, "bytes": list(token.text.encode())}
+    # A token that is part of a character has no text of its own, and what its bytes are nobody says.
+    bytes_of = None if UNFINISHED in token.text else list(token.text.encode())
+    return {"token": token.text, "logprob": token.log_probability, "bytes": bytes_of}
+
+
+def _usage(prompt: int, completion: int) -> dict[str, int]:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

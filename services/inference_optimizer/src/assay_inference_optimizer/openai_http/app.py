@@ -31,6 +31,7 @@ from assay_inference_optimizer.openai_http.answers import (
     echoed,
     model_object,
     usage_of,
+    usage_of_prompts,
 )
 from assay_inference_optimizer.openai_http.errors import error_body, error_response
 from assay_inference_optimizer.openai_http.questions import Question
@@ -95,7 +96,7 @@ class _Facade:
             echo: Response = await _unless_gone(request, self._echo(question, head))
             return echo
         if question.stream:
-            return await self._streamed(question, head, _completion_part)
+            return await self._streamed(request, question, head, _completion_part)
         choices = await _unless_gone(request, self._all(question))
         parts = [_completion(choice, question) for choice in choices]
         return JSONResponse(head.document(parts, usage_of(choices, len(question.seeds))))
@@ -103,7 +104,8 @@ class _Facade:
     async def chat(self, request: Request) -> Response:
         question = questions.chat(await _body(request))
         if question.stream:
-            return await self._streamed(question, Head.new("chat.completion.chunk", question.model), _chat_part)
+            head = Head.new("chat.completion.chunk", question.model)
+            return await self._streamed(request, question, head, _chat_part)
         choices = await _unless_gone(request, self._all(question))
         head = Head.new("chat.completion", question.model)
         return JSONResponse(
@@ -144,30 +146,36 @@ class _Facade:
         if not all(prompt.WhichOneof("content") == "text" for prompt in question.prompts):
             raise InvalidInput("echo", "needs prompts of text, not of tokens")
         scores: list[api.TextScore] = []
-        if question.logprobs is not None:
-            asked = api.ScoreRequest(model=question.model, texts=texts, sparse=question.sparse)
+        answers = question.sampling.max_new_tokens > 0
+        if question.logprobs is not None or not answers:
+            asked = api.ScoreRequest(
+                model=question.model, texts=texts, sparse=question.sparse, alternatives=question.logprobs or 0
+            )
             scores = list((await _call(self._stub.Score, asked)).scores)
         each = len(question.seeds)
-        if question.sampling.max_new_tokens:
+        if answers:
             choices = await self._all(question)
+            usage = usage_of(choices, each)
         else:
             choices = [Choice(index, finish_reason="length") for index in range(each * len(texts))]
+            usage = usage_of_prompts(scores)
         parts = []
         for choice in choices:
             text = texts[choice.index // each]
             choice.offset = len(text)
             part = _completion(choice, question)
             part["text"] = text + choice.text
-            if scores:
+            if question.logprobs is not None:
                 before = echoed(text, scores[choice.index // each])
                 part["logprobs"] = {name: before[name] + part["logprobs"][name] for name in before}
             parts.append(part)
-        return JSONResponse(head.document(parts, usage_of(choices, each)))
+        return JSONResponse(head.document(parts, usage))
 
-    async def _streamed(self, question: Question, head: Head, part_of: _PartOf) -> Response:
+    async def _streamed(self, request: Request, question: Question, head: Head, part_of: _PartOf) -> Response:
         """Server-sent events; a failure before the first of them is an ordinary error response."""
         events = self._events(question, head, part_of)
-        first = await anext(events)
+        # A client that goes while its prompt is being read ends that, too.
+        first = await _unless_gone(request, anext(events))
 
         async def all_of_them() -> AsyncIterator[str]:
             async with aclosing(events):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,17 @@ COMPLETION_TOKENS = 16  # OpenAI's own default
 CHAT_TOKENS = 256
 MAX_CHOICES = 128
 ROLES = ("system", "developer", "user", "assistant", "tool")
-# Taken as they are where they ask for nothing, refused where they do.
+HONOURED = frozenset(
+    {
+        "model", "stop", "temperature", "top_p", "top_k", "n", "seed", "stream", "stream_options", "logprobs",
+        "max_tokens", "sparse", "early_exit",
+    }
+)  # fmt: skip
+COMPLETION_HONOURED = HONOURED | {"prompt", "echo"}
+CHAT_HONOURED = HONOURED | {"messages", "max_completion_tokens", "top_logprobs"}
+# Whose call it is, and where the like may be cached: no answer depends on these.
+IDENTIFIERS = frozenset({"user", "safety_identifier", "prompt_cache_key"})
+# Taken where they ask for nothing, refused where they do; any other field is refused.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
@@ -26,11 +36,15 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tools": ([],),
     "functions": ([],),
     "tool_choice": ("none", "auto"),
+    "parallel_tool_calls": (True, False),
     "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "metadata": ({},),
 }
 
 
@@ -66,7 +80,7 @@ class Question:
 
 def completion(body: Mapping[str, Any]) -> Question:
     """A body of POST /v1/completions. InvalidInput naming the parameter."""
-    _refuse_unsupported(body)
+    _refuse_unsupported(body, COMPLETION_HONOURED)
     prompts = _prompts(body.get("prompt"))
     echo = _boolean(body, "echo")
     new = _whole(body, "max_tokens", COMPLETION_TOKENS, low=0 if echo else 1)
@@ -87,8 +101,10 @@ def completion(body: Mapping[str, Any]) -> Question:
 
 def chat(body: Mapping[str, Any]) -> Question:
     """A body of POST /v1/chat/completions. InvalidInput naming the parameter."""
-    _refuse_unsupported(body)
+    _refuse_unsupported(body, CHAT_HONOURED)
     wanted = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
+    if wanted != "max_tokens" and body.get("max_tokens") not in (None, body[wanted]):
+        raise InvalidInput("max_tokens", "is not max_completion_tokens; leave one out")
     new = _whole(body, wanted, CHAT_TOKENS, low=1)
     top = _whole(body, "top_logprobs", 0, low=0, high=20) or 0
     logprobs = top if _boolean(body, "logprobs") else None
@@ -112,13 +128,17 @@ def _sampling(body: Mapping[str, Any], new: int | None, alternatives: int) -> ap
     stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
     if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
         raise InvalidInput("stop", "is neither a text nor a list of texts")
+    top_p = _number(body, "top_p", 1.0, high=1.0)
     return api.Sampling(
         max_new_tokens=new or 0,
-        temperature=_number(body, "temperature", 1.0, high=2.0),
-        top_p=_number(body, "top_p", 1.0, high=1.0),
+        # The likeliest tokens that make up nothing are the likeliest one; to the service 0 means all of them.
+        temperature=_number(body, "temperature", 1.0, high=2.0) if top_p else 0.0,
+        top_p=top_p,
         top_k=_whole(body, "top_k", 0, low=0) or 0,  # not OpenAI's, but common
         stop=[text for text in stops if text],
         alternatives=alternatives,
+        # A number that nobody asked for is not what a call may fail by.
+        fit_context=body.get("max_tokens") is None and body.get("max_completion_tokens") is None,
     )
 
 
@@ -149,6 +169,7 @@ def _conversation(given: object) -> api.Prompt:
         role = one.get("role")
         if role not in ROLES:
             raise InvalidInput(f"messages[{index}].role", f"is {role!r}; one of {', '.join(ROLES)}")
+        _refuse_others(one, ("role", "content"), f"messages[{index}].")
         messages.append(api.Message(role=role, content=_content(one.get("content"), index)))
     return api.Prompt(conversation=api.Conversation(messages=messages))
 
@@ -158,6 +179,9 @@ def _content(given: object, index: int) -> str:
     if isinstance(given, str):
         return given
     if isinstance(given, list) and all(isinstance(part, dict) for part in given):
+        for place, part in enumerate(given):
+            if part.get("type") == "text":
+                _refuse_others(part, ("type", "text"), f"{field}[{place}].")
         texts = [part.get("text") for part in given if part.get("type") == "text"]
         if len(texts) == len(given) and all(isinstance(text, str) for text in texts):
             return "".join(map(str, texts))
@@ -182,6 +206,7 @@ def _include_usage(body: Mapping[str, Any]) -> bool:
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise InvalidInput("stream_options", "is no object")
+    _refuse_others(options, ("include_usage",), "stream_options.")
     return _boolean(options, "include_usage")
 
 
@@ -195,11 +220,23 @@ def _message(body: Mapping[str, Any], name: str, message: Any) -> Any:
         raise InvalidInput(name, f"cannot be read ({error}); write it as protobuf's JSON") from None
 
 
-def _refuse_unsupported(body: Mapping[str, Any]) -> None:
-    for name, neutral in NEUTRAL.items():
-        value = body.get(name)
-        if value is not None and value not in neutral:
-            raise InvalidInput(name, "is not supported here; leave it out", reason="UNSUPPORTED_PARAMETER")
+def _refuse_unsupported(body: Mapping[str, Any], honoured: frozenset[str]) -> None:
+    for name, value in body.items():
+        if name in honoured or name in IDENTIFIERS:
+            continue
+        if name not in NEUTRAL or (value is not None and value not in NEUTRAL[name]):
+            raise _unsupported(name)
+
+
+def _refuse_others(part: Mapping[str, Any], honoured: Collection[str], where: str) -> None:
+    """Of an object within the body. What is empty there is what clients send back of an answer."""
+    for name, value in part.items():
+        if name not in honoured and value:
+            raise _unsupported(f"{where}{name}")
+
+
+def _unsupported(name: str) -> InvalidInput:
+    return InvalidInput(name, "is not supported here; leave it out", reason="UNSUPPORTED_PARAMETER")
 
 
 def _boolean(body: Mapping[str, Any], name: str) -> bool:

@@ -100,17 +100,18 @@ class ModelPool(Generic[ModelT]):
                 reason="MODEL_BUDGET",
             )
         with self._lock:
+            left = self.limit_bytes - sum(held.model.weight_bytes for held in self._held.values() if held.users)
+            if size > left:  # known before any idle one goes
+                raise ResourceExhausted(
+                    f"model: takes {size:,} bytes, and the models in use leave {left:,} of {self.limit_bytes:,}; try "
+                    "again when they are idle",
+                    reason="MODEL_BUDGET",
+                    retry_after_s=RETRY_AFTER_S,
+                )
             for key in [key for key, held in self._held.items() if not held.users]:
                 if self._used() + size <= self.limit_bytes:
                     return
                 del self._held[key]
-            if self._used() + size > self.limit_bytes:
-                raise ResourceExhausted(
-                    f"model: takes {size:,} bytes, and the models in use leave {self.limit_bytes - self._used():,} "
-                    f"of {self.limit_bytes:,}; try again when they are idle",
-                    reason="MODEL_BUDGET",
-                    retry_after_s=RETRY_AFTER_S,
-                )
 
     def _used(self) -> int:
         return sum(held.model.weight_bytes for held in self._held.values())

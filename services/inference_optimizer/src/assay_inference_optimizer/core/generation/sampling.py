@@ -21,6 +21,7 @@ class Sampling:
 
     top_p: only the likeliest tokens that make up this much probability, 0 for all. top_k: only this many of the
     likeliest, 0 for all. stop: texts that end an answer. alternatives: likeliest tokens to report of each step.
+    fit_context: fewer tokens where the context leaves no room for as many.
     """
 
     max_new_tokens: int
@@ -31,6 +32,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     ignore_end: bool = False
     alternatives: int = 0
+    fit_context: bool = False
 
     def check(self) -> None:
         """InvalidInput naming the field."""

@@ -129,6 +129,10 @@ class ServedModel:
                 reason="CONTEXT_LENGTH",
             )
 
+    def fitting(self, tokens: int, new: int) -> int:
+        """As many of `new` tokens as the context has room for after `tokens`; 1 where it is full."""
+        return new if self.context_tokens is None else max(1, min(new, self.context_tokens - tokens))
+
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
