@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 from contract.inference_optimizer.asking import SPARSE, generate, request
 from contract.inference_optimizer.conftest import new_id
 from safetensors.numpy import load
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 
 from assay.checkup.section import DOCUMENT, Section
 from assay.checkup.v1 import checkup_pb2, checkup_pb2_grpc
 from assay.client.connection import Connection
-from assay.errors import FailedPrecondition, InvalidInput
+from assay.errors import FailedPrecondition, Internal, InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 
 CODE = "import os\nimport sys\n\n\ndef main(argv):\n    for name in argv:\n        print(name)\n"
@@ -59,6 +62,34 @@ def test_calibrated_thresholds_are_generated_by(
     assert min(answer.exits) < 4
     with pytest.raises(FailedPrecondition, match="another checkpoint"):
         generate(stub, request(trained.other, CODE, 4, early_exit=early_exit))
+
+
+def test_a_model_of_no_numbers_is_the_same_error_everywhere(connection: Connection, stub: Any, trained: Any) -> None:
+    folder = trained.artifacts.path(trained.model)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights = load_tensors(files["model.safetensors"])
+    weights["model.norm.weight"] *= math.nan
+    files["model.safetensors"] = save(weights, metadata={"format": "pt"})
+    model = trained.artifacts.put("model", files)
+    early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_SPECULATIVE, exit_layers=[2])
+    subject: dict[str, Any] = {"request_id": new_id(), "model": model, "text": text(trained, 4, 64)}
+    asked = [
+        lambda: generate(stub, request(model, CODE, 4)),
+        lambda: generate(stub, request(model, CODE, 4, sparse=SPARSE)),
+        lambda: generate(stub, request(model, CODE, 4, early_exit=early_exit)),
+        lambda: connection.call(stub.Score, api.ScoreRequest(model=model, texts=[CODE])),
+        lambda: connection.call(stub.Prefill, api.PrefillRequest(model=model, prompt=api.Prompt(text=CODE))),
+        lambda: connection.run(
+            stub.PlanSparsity, api.PlanSparsityRequest(**subject, sparse=SPARSE), api.PlanSparsityResult
+        ),
+        lambda: connection.run(
+            stub.CompareSelection, api.CompareSelectionRequest(**subject, sparse=SPARSE), api.CompareSelectionResult
+        ),
+    ]
+    for one in asked:
+        with pytest.raises(Internal, match="no numbers") as caught:
+            one()
+        assert caught.value.reason == "NON_FINITE"
 
 
 def test_skipped_tokens_are_context_alone(connection: Connection, stub: Any, trained: Any) -> None:
