@@ -82,8 +82,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Drafted:
-    """What one turn of a decoding with early exit gives, nothing while a prompt is read. layers: computed of each token.
-    """
+    """What one turn of early exit gives: nothing while a prompt is read. layers: computed of each token."""
 
     tokens: Sequence[int]
     log_probabilities: Sequence[float]
