@@ -292,12 +292,10 @@ class ScoreResponse(_message.Message):
     def __init__(self, scores: _Optional[_Iterable[_Union[TextScore, _Mapping]]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class TextScore(_message.Message):
-    __slots__ = ("tokens", "read_tokens")
+    __slots__ = ("tokens",)
     TOKENS_FIELD_NUMBER: _ClassVar[int]
-    READ_TOKENS_FIELD_NUMBER: _ClassVar[int]
     tokens: _containers.RepeatedCompositeFieldContainer[ScoredToken]
-    read_tokens: int
-    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ..., read_tokens: _Optional[int] = ...) -> None: ...
+    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ...) -> None: ...
 
 class ScoredToken(_message.Message):
     __slots__ = ("id", "log_probability", "start_byte", "end_byte", "alternatives")
