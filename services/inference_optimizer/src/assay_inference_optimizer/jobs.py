@@ -12,7 +12,7 @@ from assay_inference_optimizer.requests import check_skipped, loss_increase_of, 
 FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
 # Sequences of 512 tokens or what the model reads; enough for a first answer in minutes on two cores.
 PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 32, 64, 1000
-EXAMINED_SEQUENCES = {"plan": 8, "comparison": 16, "profile": 32}
+EXAMINED_SEQUENCES = {"plan": 16, "comparison": 16, "profile": 32}
 EXAMINED_DENSITY = 0.2
 MANY_BLOCKS = 32
 
