@@ -93,8 +93,11 @@ class SparseConfig:
             raise InvalidInput(
                 "layer_densities", f"are {len(self.layer_densities)}; this model has {layers} layers, so give as many"
             )
-        if self.dense_layers > layers:
-            raise InvalidInput("dense_layers", f"is {self.dense_layers}; this model has {layers} layers")
+        if self.dense_layers >= layers and not self.layer_densities and self.method is not Method.DENSE:
+            raise InvalidInput(
+                "dense_layers",
+                f"is {self.dense_layers}, and this model has {layers} layers: none is left to run sparse; give fewer",
+            )
 
     def sketch_dimensions(self, head_dim: int) -> int:
         """Coordinates kept for heads of this dimension."""
