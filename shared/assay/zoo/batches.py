@@ -55,7 +55,7 @@ class Batches:
             case "repeats":
                 return repeats_batch(self.passages, stage.batch, tokens, generator).ids, None
             case "copies":
-                return copies_batch(stage.batch, tokens, *self._symbols(), generator)
+                return copies_batch(stage.batch, tokens, *self._symbols(), generator, skew=stage.skew)
             case "recall":
                 batch = recall_batch(
                     stage.batch, stage.pairs, tokens, generator, hops=stage.hops, restated=stage.restated

@@ -13,6 +13,7 @@ from assay.errors import InvalidInput
 Source = Literal["text", "repeats", "copies", "recall", "instruct"]
 # Fields that came after the first models were trained: left at their defaults they decide nothing.
 _LATER_FIELDS = ("exit_loss", "stages", "stop_step", "source")
+_LATER_STAGE_FIELDS = ("skew",)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Stage:
     - `text`: a window of the train split; mix: (domain, share) pairs, shares adding up to 1; empty: as the split
       holds them.
     - `repeats`: passages of the train split, of which some return after a gap (`assay.zoo.repeats`).
-    - `copies`: random tokens, repeated; teaches copying (`assay.zoo.repeats`).
+    - `copies`: random tokens, repeated; teaches copying (`assay.zoo.repeats`). skew: the r-th token is drawn with odds
+      of 1 / r^skew, so that few are met often and the others now and then; 0: all alike.
     - `recall`: `pairs` pairs, each `restated` so many times, to be looked up, up to `hops` away
       (`assay.zoo.recall_task`).
     - `instruct`: a request and its answer, of which the answer alone is learned (`assay.zoo.instruct`).
@@ -44,6 +46,7 @@ class Stage:
     pairs: int = 0
     hops: int = 2
     restated: int = 1
+    skew: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,13 @@ class Recipe:
 
     def fingerprint(self) -> str:
         """SHA-256, in hex, of everything that decides the weights."""
-        defaults = {each.name: each.default for each in dataclasses.fields(self)}
         decisive = {
             name: value
-            for name, value in self.to_json().items()
-            if name not in ("name", "about") and not (name in _LATER_FIELDS and value == defaults[name])
+            for name, value in _without_defaults(self, _LATER_FIELDS).items()
+            if name not in ("name", "about")
         }
+        if self.stages:
+            decisive["stages"] = [_without_defaults(stage, _LATER_STAGE_FIELDS) for stage in self.stages]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def _whole(self) -> Stage:
@@ -131,3 +135,10 @@ class Recipe:
             self.learning_rate * self.final_learning_rate_share,
             self.warmup_steps,
         )
+
+
+def _without_defaults(brief: Recipe | Stage, names: tuple[str, ...]) -> dict[str, Any]:
+    """All fields of `brief` as JSON takes them, but for those of `names` that are at their defaults."""
+    defaults = {each.name: each.default for each in dataclasses.fields(brief) if each.name in names}
+    values = dataclasses.asdict(brief)
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}

@@ -55,6 +55,20 @@ def test_a_copy_begins_anywhere_and_is_known_from_its_second_token_on() -> None:
     assert known.sum(1).tolist() == [15] * 64
 
 
+def test_skewed_copies_meet_few_tokens_often_and_all_of_them_now_and_then() -> None:
+    ids, known = copies_batch(2000, 32, first_id=2, vocabulary=202, generator=seeded(), skew=1.0)
+    first, again = ids[:, :16], ids[:, 16:]
+    assert all(len(set(row)) == 16 for row in first.tolist())
+    assert torch.equal(first.sort(1).values, again.sort(1).values)
+    assert known.sum(1).tolist() == [15] * 2000
+    counts = first.flatten().bincount(minlength=202)[2:]
+    assert counts.min() > 0
+    # A tenth of the tokens make up over four times their even share of what is read.
+    assert counts[:20].sum() > 0.4 * counts.sum()
+    # No place of the sequence is the frequent ones' own.
+    assert abs((first[:, :8] < 22).float().mean() - (first[:, 8:] < 22).float().mean()) < 0.02
+
+
 def test_a_mix_draws_from_its_domains_in_their_shares(micro: Recipe, tmp_path: Path) -> None:
     # Two domains that share no word show where each window came from.
     for split in ("train", "calibration", "validation", "test"):
