@@ -60,6 +60,8 @@ SETTINGS = (
     Setting("prefill, sketch_dim = head_dim / 4", replace(BASE, sketch_dim=8), FEW),
     Setting("prefill, v1", replace(BASE, variant=Variant.V1), FEW),
     Setting("prefill, first two layers dense", replace(BASE, dense_layers=2), FEW),
+    # The density that 80 % would take.
+    *(Setting(f"prefill, density {share}", replace(BASE, target_density=share), FEW) for share in (0.3, 0.4, 0.5)),
     Setting("token by token, sketch_dim = head_dim", BASE, tuple(Method), decode_from=TOKENS - DECODED),
 )
 
