@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import random
 import shutil
 import threading
 import time
@@ -69,7 +70,11 @@ class TreeCache:
                 if (found := self._pin(name)) is not None:
                     return found
                 with self._exclusively(name) as descriptor:
-                    if not (self._trees / name).exists():
+                    if descriptor is None:
+                        # Someone fills it, looks for it, or has it by now; to wait for this lock would be to wait for
+                        # the last of them to let go of the tree. `_pin` waits for whoever fills.
+                        time.sleep(random.uniform(0.001, 0.01))
+                    elif not (self._trees / name).exists():
                         self._evict(room_for_bytes=size_bytes)
                         self._fill(name, fill)
                         os.truncate(descriptor, 0)
@@ -106,11 +111,16 @@ class TreeCache:
         return tree
 
     @contextmanager
-    def _exclusively(self, name: str) -> Iterator[int]:
+    def _exclusively(self, name: str) -> Iterator[int | None]:
+        """The lock's descriptor; None where another holds it."""
         descriptor = os.open(self._locks / name, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield None
+            else:
+                yield descriptor
         finally:
             os.close(descriptor)
 
