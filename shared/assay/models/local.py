@@ -42,7 +42,7 @@ class LocalLanguageModel:
         if self.model.config.is_encoder_decoder:
             raise Unimplemented("model: is an encoder-decoder; use a causal language model")
         self._begin: int | None = self.tokenizer.bos_token_id
-        self._ends = _end_ids(self.model, self.tokenizer)
+        self._ends = end_ids(self.model, self.tokenizer)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -179,7 +179,8 @@ class LocalLanguageModel:
         return 0 if pad is None else pad
 
 
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens that end an answer, by the model's generation settings and by its tokenizer."""
     ends: set[int] = set()
     for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
         if value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,8 +10,11 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
 
-from assay.errors import NotFound
+from assay.errors import InvalidInput, NotFound
+from assay.server.call import current_call
 
 if TYPE_CHECKING:
     from assay.artifacts.store import ArtifactStore
@@ -57,6 +61,29 @@ class Front:
     engine: Engine
     artifacts: ArtifactStore
     operations: Operations
+
+    async def expect(self, reference: str, kind: str, field: str) -> str:
+        """The digest behind a request's reference. InvalidInput where it names an artifact of another kind, or none."""
+        check_reference(reference, field)
+        found = await asyncio.to_thread(self.artifacts.get, reference)
+        if found.manifest.kind != kind:
+            raise InvalidInput(field, f"is an artifact of kind {found.manifest.kind}; give one of kind {kind}")
+        return found.digest
+
+    async def start(self, job: Job[Any, Any], request: Message) -> operations_pb2.Operation:
+        """Starts the job for the caller of the call at hand, under the request's request_id."""
+        return await self.operations.start(
+            job,
+            request,
+            caller=current_call().caller,
+            request_id=request.request_id,  # type: ignore[attr-defined] # requests of long methods have one
+        )
+
+
+def check_reference(value: str, field: str) -> None:
+    """InvalidInput for an empty reference."""
+    if not value:
+        raise InvalidInput(field, "is empty; give an artifact's digest or label")
 
 
 @cache

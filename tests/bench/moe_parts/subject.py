@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from assay.cancel import CancelToken
 from assay.config import Config
 from assay.models.checkpoint import load_model, load_tokenizer
+from assay.models.windows import Windows, cut_windows
 from assay.progress import silent
 from assay.zoo.corpus import read_split
 from assay.zoo.recipes import recipe as recipe_of
@@ -25,7 +26,6 @@ from assay_moe_router.core.replicate_quantize import ExpertBytes
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.sites import find_sites
 from assay_moe_router.core.statistics import LayerRouting, RoutingStatistics
-from assay_moe_router.core.text_batches import Windows, cut_windows
 
 TOKENS = 128
 SEQUENCES = 256

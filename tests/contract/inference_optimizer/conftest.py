@@ -5,14 +5,9 @@ from __future__ import annotations
 import email
 import json
 import logging
-import os
-import re
 import shutil
-import subprocess
-import sys
-import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,39 +84,6 @@ def connection(trained: Trained) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def stub(connection: Connection) -> Any:
     return inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)
-
-
-class Front:
-    """A front of inference-optimizer in a process of its own."""
-
-    def __init__(self, store: str, engine: str, environment: Mapping[str, str]) -> None:
-        settings = {"ASSAY_STORE": store, "ASSAY_LISTEN": "127.0.0.1:0", "ASSAY_DRAIN_S": "0", "ASSAY_ENGINE": engine}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "assay.server", "inference_optimizer"],
-            env={**os.environ, **environment, **settings},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.address = self._read_address()
-        # Whoever does not read the log blocks who writes it.
-        threading.Thread(target=self._drain, daemon=True).start()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=60)
-
-    def _read_address(self) -> str:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if found := re.search(r"serving .* on (127\.0\.0\.1:\d+)", line):
-                return found[1]
-        raise RuntimeError("the front did not start")
-
-    def _drain(self) -> None:
-        assert self.process.stderr is not None
-        for _ in self.process.stderr:
-            pass
 
 
 def new_id() -> str:

@@ -224,7 +224,7 @@ def test_bad_text_selections_are_named(
         ("CalibrateEarlyExit", {"exit_layers": [4]}, "exit_layers"),
         ("BenchmarkAttention", {"query_heads": 6, "kv_heads": 4}, "kv_heads"),
         ("BenchmarkAttention", {"length": 2**20, "batch": 4}, "the most"),
-        ("InspectSelection", {"text": api.TextSelection(literal="short")}, "fill no window"),
+        ("InspectSelection", {"text": api.TextSelection(literal="short")}, "fills no window"),
         ("InspectSelection", {"text": api.TextSelection(literal="x" * 99, sequence_tokens=4096)}, "512"),
     ],
 )

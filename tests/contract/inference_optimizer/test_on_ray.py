@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from contract.inference_optimizer.asking import SPARSE, decode, generate, request
-from contract.inference_optimizer.conftest import Front
+from probe.service_process import ServiceProcess
 
 from assay.client.connection import Connection, connect
 from assay.engine.local_ray import EngineSpec, LocalRay
@@ -38,7 +38,9 @@ def cluster(trained: Any) -> Iterator[LocalRay]:
 
 @pytest.fixture(scope="module")
 def on_ray(cluster: LocalRay, trained: Any) -> Iterator[Connection]:
-    front = Front(trained.store, f"serve://{cluster.address}", {TOKEN_VARIABLE: cluster.token})
+    front = ServiceProcess(
+        "inference_optimizer", trained.store, f"serve://{cluster.address}", {TOKEN_VARIABLE: cluster.token}
+    )
     with connect("inference_optimizer", front.address) as connection:
         yield connection
     front.stop()

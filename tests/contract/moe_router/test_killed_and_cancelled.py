@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from contract.moe_router.conftest import RouterProcess
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from probe.service_process import ServiceProcess
 from probe.serving import wait_until
 
 from assay.artifacts.store import ArtifactStore
@@ -54,7 +54,7 @@ def killed_once(
 
     Returns it unfinished, and how many steps were committed when its front was dead.
     """
-    front = RouterProcess(trained.store)
+    front = ServiceProcess("moe_router", trained.store)
     with connect("moe_router", front.address) as connection:
         operation = start(connection)
         wait_until(lambda: steps_done(trained, operation) >= after_steps, 60)
@@ -64,7 +64,7 @@ def killed_once(
 
 
 def ended_by_another(trained: Any, operation: operations_pb2.Operation) -> operations_pb2.Operation:
-    successor = RouterProcess(trained.store)
+    successor = ServiceProcess("moe_router", trained.store)
     try:
         with connect("moe_router", successor.address) as connection:
             return connection.wait(operation)
@@ -152,7 +152,7 @@ def standing(artifacts: ArtifactStore, model: str) -> tuple[str, int]:
 
 
 def test_a_cancelled_calibration_stops_working_within_a_second(trained: Any) -> None:
-    front = RouterProcess(trained.store)
+    front = ServiceProcess("moe_router", trained.store)
     try:
         with connect("moe_router", front.address) as connection:
             request = api.CalibrateRequest(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract.moe_router.conftest import RouterProcess
+from probe.service_process import ServiceProcess
 from probe.serving import wait_until
 
 from assay.client.connection import Connection, connect
@@ -38,8 +38,8 @@ def cluster(trained: Any) -> Iterator[LocalRay]:
 
 
 @pytest.fixture(scope="module")
-def front(cluster: LocalRay, trained: Any) -> Iterator[RouterProcess]:
-    running = RouterProcess(trained.store, f"serve://{cluster.address}", {TOKEN_VARIABLE: cluster.token})
+def front(cluster: LocalRay, trained: Any) -> Iterator[ServiceProcess]:
+    running = ServiceProcess("moe_router", trained.store, f"serve://{cluster.address}", {TOKEN_VARIABLE: cluster.token})
     yield running
     running.stop()
 
@@ -66,7 +66,7 @@ def cpu_seconds(processes: list[int]) -> float:
     return total
 
 
-def test_the_engines_place_changes_no_result(front: RouterProcess, trained: Any) -> None:
+def test_the_engines_place_changes_no_result(front: ServiceProcess, trained: Any) -> None:
     with connect("moe_router", front.address) as connection:
         on_ray = connection.wait(calibrate(connection, trained, 48))
     with connect("moe_router", config=Config(store=trained.store)) as connection:
@@ -75,7 +75,7 @@ def test_the_engines_place_changes_no_result(front: RouterProcess, trained: Any)
 
 
 def test_a_calibration_cancelled_on_ray_stops_working_within_a_second(
-    front: RouterProcess, cluster: LocalRay, trained: Any
+    front: ServiceProcess, cluster: LocalRay, trained: Any
 ) -> None:
     workers = list(cluster.processes())
     with connect("moe_router", front.address) as connection:

@@ -30,13 +30,13 @@ from transformers import (
 
 from assay.models.checkpoint import load_model
 from assay.models.predict import predict
+from assay.models.windows import Windows
 from assay_moe_router.core.importance import Importance, LayerScores, Metric
 from assay_moe_router.core.layers import describe
 from assay_moe_router.core.packed_experts import expert_bytes
 from assay_moe_router.core.plan import BalancePlan
 from assay_moe_router.core.replicate_quantize import Policy, plan_replicate_quantize
 from assay_moe_router.core.routing import observe
-from assay_moe_router.core.text_batches import Windows
 
 # A loaded machine is no reason to fail, and the same examples everywhere none to wonder.
 settings.register_profile("unit", deadline=None, derandomize=True)

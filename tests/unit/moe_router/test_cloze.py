@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, InvalidInput
+from assay.models.windows import Windows
 from assay_moe_router.core.cloze import CHOICES, _ends, cloze_accuracy
-from assay_moe_router.core.text_batches import Windows
 
 VOCABULARY = 64
 

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled
+from assay.models.windows import Windows
 from assay_moe_router.core.damage import DamageMeter, order_of
 from assay_moe_router.core.quantize import rounded_to
-from assay_moe_router.core.text_batches import Windows
 
 Build = Callable[[str], PreTrainedModel]
 NAMES = ["mixtral", "gpt_oss", "deepseek_v3", "switch"]

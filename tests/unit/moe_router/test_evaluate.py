@@ -16,13 +16,13 @@ from transformers import PreTrainedModel
 from assay.cancel import CancelToken
 from assay.errors import DataLoss, InvalidInput
 from assay.models.checkpoint import load_model
+from assay.models.windows import Windows
 from assay_moe_router.core.balanced import balanced
 from assay_moe_router.core.evaluate import Evaluation, Measured, evaluate, measure, paired, resampled_means
 from assay_moe_router.core.export import BalancedModel, read_balanced, write_balanced
 from assay_moe_router.core.plan import Balance, BalancePlan
 from assay_moe_router.core.predictions import Prediction
 from assay_moe_router.core.replicate_quantize import Policy
-from assay_moe_router.core.text_batches import Windows
 
 PlanOf = Callable[..., BalancePlan]
 

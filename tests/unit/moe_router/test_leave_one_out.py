@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, InvalidInput
+from assay.models.windows import Windows
 from assay_moe_router.core.importance import Importance, Metric
 from assay_moe_router.core.leave_one_out import leave_one_out
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.sites import find_sites
-from assay_moe_router.core.text_batches import Windows
 
 Build = Callable[[str], PreTrainedModel]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay_moe_router.core.text_batches import Windows
+from assay.models.windows import Windows
 from assay_moe_router.loaded_models import LoadedModels, held_bytes
 
 

@@ -14,10 +14,10 @@ from transformers import PreTrainedModel
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay.models.predict import predict
+from assay.models.windows import Windows
 from assay_moe_router.core.importance import Metric
 from assay_moe_router.core.one_pass import one_pass
 from assay_moe_router.core.sites import find_sites
-from assay_moe_router.core.text_batches import Windows
 
 Build = Callable[[str], PreTrainedModel]
 NAMES = ["mixtral", "gpt_oss", "deepseek_v3", "switch"]

@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 from assay.cancel import CancelToken
 from assay.errors import FailedPrecondition
 from assay.models.checkpoint import load_model
+from assay.models.windows import Windows
 from assay_moe_router.core.export import BalancedModel, read_balanced, write_balanced
 from assay_moe_router.core.plan import BalancePlan
 from assay_moe_router.core.replicate_quantize import Policy
-from assay_moe_router.core.text_batches import Windows
 from assay_moe_router.core.verify import verify
 
 Pair = Callable[..., tuple[PreTrainedModel, BalancedModel]]

@@ -109,7 +109,7 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
         with _lent(record) as lent:
             rebuilt = lent.kept is None and bool(record.tokens)
             fresh = Context(served.new_cache(settings), pending=list(record.tokens))  # checks the settings, too
-            lent.reserve(served.bytes_of(total, settings), "this session")
+            lent.reserve(served.bytes_of(total, settings), "the session")
             if lent.kept is None:
                 lent.kept = Kept(fresh, 0)
             lent.kept.context.pending += more
@@ -145,7 +145,7 @@ def decode(step: own.DecodeStep, context: StepContext) -> Iterator[api.DecodeRes
         with _lent(record) as lent:
             if lent.kept is None:
                 raise Aborted(
-                    "session: its cache is lost; prefill again: Prefill with this session and no prompt rebuilds it",
+                    "session: its cache is lost; prefill again: Prefill with its id and no prompt rebuilds it",
                     reason="CACHE_LOST",
                 )
             settings = sparse_from_json(record.sparse)

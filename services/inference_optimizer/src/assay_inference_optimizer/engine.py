@@ -19,6 +19,7 @@ from assay.engine.step import StepContext
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
+from assay.models.windows import check_size, cut_windows
 from assay.zoo.corpus import read_split
 from assay_inference_optimizer import answering, kinds, steps
 from assay_inference_optimizer.core.attention_benchmark import BenchmarkSettings, run_benchmark
@@ -31,7 +32,6 @@ from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.inspect import inspect as inspect_selection
 from assay_inference_optimizer.core.sparse.plan_sparsity import plan_sparsity
 from assay_inference_optimizer.core.sparse.quality import compare_methods
-from assay_inference_optimizer.core.windows import cut_windows
 from assay_inference_optimizer.report import block_heat_map
 from assay_inference_optimizer.section import write_section
 from assay_inference_optimizer.serving import MODELS, use_model
@@ -250,13 +250,12 @@ def _windows(served: ServedModel, text: api.TextSelection, context: StepContext)
     texts = [text.literal]
     if text.text:
         texts = [row for row, _ in read_split(context.artifacts.path(text.text), text.split)]
-    return cut_windows(
-        texts,
-        served.tokenizer,
-        sequences=text.sequences,
-        sequence_tokens=text.sequence_tokens,
-        cancel=context.cancel,
-    )
+    check_size(text.sequences, text.sequence_tokens)
+    rows = ((one, "") for one in texts)
+    there = cut_windows(rows, served.tokenizer, sequence_tokens=text.sequence_tokens, cancel=context.cancel)
+    if not there.sequences:
+        raise InvalidInput("text", f"fills no window of {text.sequence_tokens} tokens; give more, or ask for less")
+    return there.spread(min(text.sequences, there.sequences)).ids
 
 
 def _put(context: StepContext, kind: str, files: Mapping[str, bytes], model: str, text: api.TextSelection) -> str:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from assay.checkup.plot import COLOURS, INK, svg
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 
-# Any colour that occurs nowhere else; it becomes the page's own.
-INK = "#123456"
-# Told apart by readers of every kind of colour vision, on white and on black (Okabe and Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MAX_PANELS = 4
 SELECTION_NAMES = {
     api.SELECTION_SKETCH_WALK: "Sketch&Walk",
@@ -31,21 +24,6 @@ RULE_NAMES = {
     api.EXIT_RULE_ENTROPY: "entropy",
     api.EXIT_RULE_STATE_COSINE: "state cosine",
     api.EXIT_RULE_PATIENCE: "patience",
-}
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "assay",  # the same figures give the same bytes
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -71,7 +49,7 @@ def block_heat_map(selection: api.InspectSelectionResult) -> bytes:
             axes.set_xlabel("key block")
         panels[0].set_ylabel("query block")
 
-    return _svg(draw, (2.6 * max(1, len(shown)) + 0.4, 3.0))
+    return svg(draw, (2.6 * max(1, len(shown)) + 0.4, 3.0))
 
 
 def density_loss_plot(plan: api.PlanSparsityResult, comparison: api.CompareSelectionResult) -> bytes:
@@ -103,7 +81,7 @@ def density_loss_plot(plan: api.PlanSparsityResult, comparison: api.CompareSelec
         axes.set_ylabel("rise in loss, nats per token")
         axes.legend()
 
-    return _svg(draw, (5.4, 3.6))
+    return svg(draw, (5.4, 3.6))
 
 
 def exit_curves_plot(profile: api.ProfileEarlyExitResult) -> bytes:
@@ -139,7 +117,7 @@ def exit_curves_plot(profile: api.ProfileEarlyExitResult) -> bytes:
             axes.set_xticks(layers if len(layers) <= 12 else layers[:: len(layers) // 8])
             axes.legend(loc="lower right")
 
-    return _svg(draw, (7.2, 3.2))
+    return svg(draw, (7.2, 3.2))
 
 
 def exit_rules_plot(profile: api.ProfileEarlyExitResult) -> bytes:
@@ -156,19 +134,10 @@ def exit_rules_plot(profile: api.ProfileEarlyExitResult) -> bytes:
         axes.set_ylabel("share saved (dashed: net of heads)")
         axes.legend()
 
-    return _svg(draw, (5.4, 3.6))
+    return svg(draw, (5.4, 3.6))
 
 
 def _some(count: int) -> list[int]:
     if count <= MAX_PANELS:
         return list(range(count))
     return [round(index * (count - 1) / (MAX_PANELS - 1)) for index in range(MAX_PANELS)]
-
-
-def _svg(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size_inches)
-        draw(figure)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return out.getvalue().replace(INK, "currentColor").encode()

@@ -6,16 +6,12 @@ import math
 
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
+from assay.server.service import check_reference
 
 MAX_SEQUENCES, MAX_SEQUENCE_TOKENS, MAX_TEXTS, MAX_ALTERNATIVES = 100_000, 1_048_576, 1024, 20
 MAX_LENGTH, MAX_HEADS, MAX_ROUNDS = 1_048_576, 1024, 100
 LOSS_INCREASE_NATS, EPSILON, DELTA = 0.01, 0.02, 0.05
 DTYPES = ("", "float32", "bfloat16", "float16")
-
-
-def check_reference(value: str, field: str) -> None:
-    if not value:
-        raise InvalidInput(field, "is empty; give an artifact's digest or label")
 
 
 def check_text(text: api.TextSelection) -> None:

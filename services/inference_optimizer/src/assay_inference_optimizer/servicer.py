@@ -8,23 +8,18 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
-from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 
 from assay.engine.engine import StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
-from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import inference_optimizer_pb2_grpc
 from assay.inference_optimizer.v1 import steps_pb2 as own
-from assay.operations.job import Job
 from assay.server.call import current_call
 from assay.server.service import Front
 from assay_inference_optimizer import jobs, kinds, steps
 from assay_inference_optimizer.requests import (
     check_benchmark,
     check_generate,
-    check_reference,
     check_score,
     check_selections,
     check_text,
@@ -46,7 +41,7 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
         check_generate(request)
         asked = api.GenerateRequest()
         asked.CopyFrom(request)
-        asked.model = await self._expect(request.model, kinds.MODEL, "model")
+        asked.model = await self._front.expect(request.model, kinds.MODEL, "model")
         async with aclosing(self._stream(steps.GENERATE, asked, asked.model)) as replies:
             async for reply in replies:
                 yield reply
@@ -57,7 +52,7 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
         check_score(request)
         asked = api.ScoreRequest()
         asked.CopyFrom(request)
-        asked.model = await self._expect(request.model, kinds.MODEL, "model")
+        asked.model = await self._front.expect(request.model, kinds.MODEL, "model")
         return await self._run(steps.SCORE, asked, asked.model)
 
     async def Prefill(  # noqa: N802
@@ -66,7 +61,7 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
         asked = api.PrefillRequest()
         asked.CopyFrom(request)
         if request.model or not request.session:
-            asked.model = await self._expect(request.model, kinds.MODEL, "model")
+            asked.model = await self._front.expect(request.model, kinds.MODEL, "model")
         step = own.PrefillStep(request=asked, caller=current_call().caller)
         return await self._run(steps.PREFILL, step, asked.model or await self._model_of(request.session))
 
@@ -89,39 +84,39 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
     ) -> api.PlanSparsityResponse:
         loss_increase_of(request)
         await self._expect_subject(request)
-        return api.PlanSparsityResponse(operation=await self._start(jobs.PLAN_SPARSITY, request))
+        return api.PlanSparsityResponse(operation=await self._front.start(jobs.PLAN_SPARSITY, request))
 
     async def CompareSelection(  # noqa: N802
         self, request: api.CompareSelectionRequest, context: grpc.aio.ServicerContext
     ) -> api.CompareSelectionResponse:
         check_selections(request)
         await self._expect_subject(request)
-        return api.CompareSelectionResponse(operation=await self._start(jobs.COMPARE_SELECTION, request))
+        return api.CompareSelectionResponse(operation=await self._front.start(jobs.COMPARE_SELECTION, request))
 
     async def ProfileEarlyExit(  # noqa: N802
         self, request: api.ProfileEarlyExitRequest, context: grpc.aio.ServicerContext
     ) -> api.ProfileEarlyExitResponse:
         await self._expect_subject(request)
-        return api.ProfileEarlyExitResponse(operation=await self._start(jobs.PROFILE_EARLY_EXIT, request))
+        return api.ProfileEarlyExitResponse(operation=await self._front.start(jobs.PROFILE_EARLY_EXIT, request))
 
     async def CalibrateEarlyExit(  # noqa: N802
         self, request: api.CalibrateEarlyExitRequest, context: grpc.aio.ServicerContext
     ) -> api.CalibrateEarlyExitResponse:
         risk_of(request)
         await self._expect_subject(request)
-        return api.CalibrateEarlyExitResponse(operation=await self._start(jobs.CALIBRATE_EARLY_EXIT, request))
+        return api.CalibrateEarlyExitResponse(operation=await self._front.start(jobs.CALIBRATE_EARLY_EXIT, request))
 
     async def BenchmarkAttention(  # noqa: N802
         self, request: api.BenchmarkAttentionRequest, context: grpc.aio.ServicerContext
     ) -> api.BenchmarkAttentionResponse:
         check_benchmark(request)
-        return api.BenchmarkAttentionResponse(operation=await self._start(jobs.BENCHMARK_ATTENTION, request))
+        return api.BenchmarkAttentionResponse(operation=await self._front.start(jobs.BENCHMARK_ATTENTION, request))
 
     async def InspectSelection(  # noqa: N802
         self, request: api.InspectSelectionRequest, context: grpc.aio.ServicerContext
     ) -> api.InspectSelectionResponse:
         await self._expect_subject(request)
-        return api.InspectSelectionResponse(operation=await self._start(jobs.INSPECT_SELECTION, request))
+        return api.InspectSelectionResponse(operation=await self._front.start(jobs.INSPECT_SELECTION, request))
 
     async def ListModels(  # noqa: N802
         self, request: api.ListModelsRequest, context: grpc.aio.ServicerContext
@@ -131,13 +126,13 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
     async def LoadModel(  # noqa: N802
         self, request: api.LoadModelRequest, context: grpc.aio.ServicerContext
     ) -> api.LoadModelResponse:
-        digest = await self._expect(request.model, kinds.MODEL, "model")
+        digest = await self._front.expect(request.model, kinds.MODEL, "model")
         return await self._run(steps.LOAD_MODEL, api.LoadModelRequest(model=digest), digest)
 
     async def UnloadModel(  # noqa: N802
         self, request: api.UnloadModelRequest, context: grpc.aio.ServicerContext
     ) -> api.UnloadModelResponse:
-        digest = await self._expect(request.model, kinds.MODEL, "model")
+        digest = await self._front.expect(request.model, kinds.MODEL, "model")
         return await self._run(steps.UNLOAD_MODEL, api.UnloadModelRequest(model=digest), digest)
 
     async def _run(self, step: Step[RequestT, ReplyT], request: RequestT, model_id: str = "") -> ReplyT:
@@ -161,25 +156,9 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
     async def _expect_subject(self, request: Any) -> None:
         """The model and the text that a long method is about."""
         check_text(request.text)
-        await self._expect(request.model, kinds.MODEL, "model")
+        await self._front.expect(request.model, kinds.MODEL, "model")
         if request.text.text:
-            await self._expect(request.text.text, kinds.TEXT, "text.text")
-
-    async def _expect(self, reference: str, kind: str, field: str) -> str:
-        """The digest behind a reference of that kind."""
-        check_reference(reference, field)
-        found = await asyncio.to_thread(self._front.artifacts.get, reference)
-        if found.manifest.kind != kind:
-            raise InvalidInput(field, f"is an artifact of kind {found.manifest.kind}; give one of kind {kind}")
-        return found.digest
-
-    async def _start(self, job: Job[Any, Any], request: Message) -> operations_pb2.Operation:
-        return await self._front.operations.start(
-            job,
-            request,
-            caller=current_call().caller,
-            request_id=request.request_id,  # type: ignore[attr-defined]
-        )
+            await self._front.expect(request.text.text, kinds.TEXT, "text.text")
 
 
 def add_to_server(server: grpc.aio.Server, front: Front) -> None:

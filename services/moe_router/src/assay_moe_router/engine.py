@@ -15,6 +15,7 @@ from assay.checkup.v1 import checkup_pb2
 from assay.engine.step import StepContext
 from assay.errors import Aborted, InvalidInput
 from assay.models.checkpoint import load_model, load_tokenizer
+from assay.models.windows import Windows, check_size, cut_windows
 from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import steps_pb2 as own
 from assay.zoo.corpus import read_split
@@ -30,7 +31,6 @@ from assay_moe_router.core.predictions import counted, predictions
 from assay_moe_router.core.replicate_quantize import DEFAULT_TARGET, plan_replicate_quantize
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.statistics import RoutingStatistics
-from assay_moe_router.core.text_batches import Windows, check_size, cut_windows
 from assay_moe_router.core.verify import verify
 from assay_moe_router.loaded_models import LoadedModels
 from assay_moe_router.section import write_section

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from assay.models.windows import Windows
 from assay_moe_router.core.export import BalancedModel
-from assay_moe_router.core.text_batches import Windows
 
 LoadedT = TypeVar("LoadedT", bound=nn.Module | BalancedModel | Windows)
 

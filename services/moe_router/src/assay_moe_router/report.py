@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from assay.checkup.plot import COLOURS, INK, svg
 from assay_moe_router.core.evaluate import Measured
 from assay_moe_router.core.importance import Importance
 from assay_moe_router.core.lorenz import gini, lorenz_curve
@@ -18,27 +16,8 @@ from assay_moe_router.core.plan import OWN, BalancePlan
 from assay_moe_router.core.stability import StabilityPoint, rank_agreement
 from assay_moe_router.core.statistics import Floats, RoutingStatistics
 
-# Any colour that occurs nowhere else; it becomes the page's own.
-INK = "#123456"
-# Told apart by readers of every kind of colour vision, on white and on black (Okabe and Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 HEAT = "cividis"
 MAX_HEAT_SLOTS = 512
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "assay",  # the same figures give the same bytes
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-}
 
 
 def load_heat_map(plan: BalancePlan, measured: Measured) -> bytes:
@@ -68,7 +47,7 @@ def load_heat_map(plan: BalancePlan, measured: Measured) -> bytes:
         rows[-1].set_xlabel("slots, busiest first")
         figure.colorbar(shown, ax=rows, label="fair shares")
 
-    return _svg(draw, (7.0, 1.6 + 0.9 * min(12, max(2, len(plan.layers)))))
+    return svg(draw, (7.0, 1.6 + 0.9 * min(12, max(2, len(plan.layers)))))
 
 
 def lorenz_plot(statistics: RoutingStatistics) -> bytes:
@@ -86,7 +65,7 @@ def lorenz_plot(statistics: RoutingStatistics) -> bytes:
         axes.set_ylabel("share of tokens")
         axes.legend(loc="upper left")
 
-    return _svg(draw, (4.6, 4.0))
+    return svg(draw, (4.6, 4.0))
 
 
 def batch_size_plot(points: Mapping[int, Sequence[BatchPoint]]) -> bytes:
@@ -109,7 +88,7 @@ def batch_size_plot(points: Mapping[int, Sequence[BatchPoint]]) -> bytes:
         panels[0].set_ylabel("mean LIS of a batch")
         panels[0].legend()
 
-    return _svg(draw, (3.4 * len(points), 3.2))
+    return svg(draw, (3.4 * len(points), 3.2))
 
 
 def frequency_importance_plot(statistics: RoutingStatistics, importance: Importance) -> bytes:
@@ -132,7 +111,7 @@ def frequency_importance_plot(statistics: RoutingStatistics, importance: Importa
         axes.set_yscale("symlog", linthresh=1e-3)
         axes.legend()
 
-    return _svg(draw, (4.6, 3.6))
+    return svg(draw, (4.6, 3.6))
 
 
 def memory_waterfall(plan: BalancePlan) -> bytes:
@@ -168,7 +147,7 @@ def memory_waterfall(plan: BalancePlan) -> bytes:
         axes.set_ylabel(unit)
         axes.margins(y=0.15)
 
-    return _svg(draw, (4.6, 3.4))
+    return svg(draw, (4.6, 3.4))
 
 
 def stability_plot(points: Mapping[int, Sequence[StabilityPoint]]) -> bytes:
@@ -191,7 +170,7 @@ def stability_plot(points: Mapping[int, Sequence[StabilityPoint]]) -> bytes:
         axes.set_ylim(top=1.02)
         axes.legend()
 
-    return _svg(draw, (4.6, 3.4))
+    return svg(draw, (4.6, 3.4))
 
 
 def quantized_share(plan: BalancePlan) -> float:
@@ -205,12 +184,3 @@ def _byte_unit(size: int) -> tuple[str, float]:
         if size >= scale:
             return unit, scale
     return "bytes", 1.0
-
-
-def _svg(draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> bytes:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size_inches)
-        draw(figure)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return out.getvalue().replace(INK, "currentColor").encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.errors import InvalidInput
 from assay.moe_router.v1 import moe_router_pb2 as api
+from assay.server.service import check_reference
 
 SEQUENCES, SEQUENCE_TOKENS, BATCH_SEQUENCES = 96, 128, 8
 RESAMPLES = 10_000
@@ -48,11 +49,6 @@ def resamples_of(request: api.EvaluateRequest) -> int:
             f"is {request.bootstrap_resamples}; give 0 for {RESAMPLES}, or 100 to {MAX_RESAMPLES}",
         )
     return request.bootstrap_resamples or RESAMPLES
-
-
-def check_reference(value: str, field: str) -> None:
-    if not value:
-        raise InvalidInput(field, "is empty; give an artifact's digest or label")
 
 
 def check_plan(request: api.PlanReplicateQuantizeRequest) -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc.aio
-from google.longrunning import operations_pb2
-from google.protobuf.message import Message
 
 from assay.errors import InvalidInput
 from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import moe_router_pb2_grpc
-from assay.operations.job import Job
 from assay.server.call import current_call
 from assay.server.service import Front
 from assay_moe_router import active_plan, jobs, kinds, steps
-from assay_moe_router.requests import check_plan, check_reference, metric_of, resamples_of, selection
+from assay_moe_router.requests import check_plan, metric_of, resamples_of, selection
 
 
 class MoeRouterServicer(moe_router_pb2_grpc.MoeRouterServiceServicer):
@@ -28,7 +24,7 @@ class MoeRouterServicer(moe_router_pb2_grpc.MoeRouterServiceServicer):
     async def DescribeModel(  # noqa: N802
         self, request: api.DescribeModelRequest, context: grpc.aio.ServicerContext
     ) -> api.DescribeModelResponse:
-        digest = await self._expect(request.model, kinds.MODEL, "model")
+        digest = await self._front.expect(request.model, kinds.MODEL, "model")
         call = current_call().step_call(model_id=digest)
         return await self._front.engine.run(steps.DESCRIBE, api.DescribeModelRequest(model=digest), call)
 
@@ -36,18 +32,18 @@ class MoeRouterServicer(moe_router_pb2_grpc.MoeRouterServiceServicer):
         self, request: api.CalibrateRequest, context: grpc.aio.ServicerContext
     ) -> api.CalibrateResponse:
         selection(request.text, "calibration")
-        await self._expect(request.model, kinds.MODEL, "model")
-        await self._expect(request.text.text, kinds.TEXT, "text.text")
-        return api.CalibrateResponse(operation=await self._start(jobs.CALIBRATE, request))
+        await self._front.expect(request.model, kinds.MODEL, "model")
+        await self._front.expect(request.text.text, kinds.TEXT, "text.text")
+        return api.CalibrateResponse(operation=await self._front.start(jobs.CALIBRATE, request))
 
     async def ScoreImportance(  # noqa: N802
         self, request: api.ScoreImportanceRequest, context: grpc.aio.ServicerContext
     ) -> api.ScoreImportanceResponse:
         selection(request.text, "calibration")
         metric_of(request)
-        await self._expect(request.model, kinds.MODEL, "model")
-        await self._expect(request.text.text, kinds.TEXT, "text.text")
-        return api.ScoreImportanceResponse(operation=await self._start(jobs.SCORE_IMPORTANCE, request))
+        await self._front.expect(request.model, kinds.MODEL, "model")
+        await self._front.expect(request.text.text, kinds.TEXT, "text.text")
+        return api.ScoreImportanceResponse(operation=await self._front.start(jobs.SCORE_IMPORTANCE, request))
 
     async def PlanReplicateQuantize(  # noqa: N802
         self, request: api.PlanReplicateQuantizeRequest, context: grpc.aio.ServicerContext
@@ -59,21 +55,21 @@ class MoeRouterServicer(moe_router_pb2_grpc.MoeRouterServiceServicer):
         self, request: api.ApplyPlanRequest, context: grpc.aio.ServicerContext
     ) -> api.ApplyPlanResponse:
         _check_epoch(request.expected_epoch)
-        await self._expect(request.plan, kinds.PLAN, "plan")
-        return api.ApplyPlanResponse(operation=await self._start(jobs.APPLY_PLAN, request))
+        await self._front.expect(request.plan, kinds.PLAN, "plan")
+        return api.ApplyPlanResponse(operation=await self._front.start(jobs.APPLY_PLAN, request))
 
     async def RevertPlan(  # noqa: N802
         self, request: api.RevertPlanRequest, context: grpc.aio.ServicerContext
     ) -> api.RevertPlanResponse:
         _check_epoch(request.expected_epoch)
-        digest = await self._expect(request.model, kinds.MODEL, "model")
+        digest = await self._front.expect(request.model, kinds.MODEL, "model")
         now = await asyncio.to_thread(active_plan.revert, self._front.artifacts, digest, request.expected_epoch)
         return api.RevertPlanResponse(active=_active(now))
 
     async def GetActivePlan(  # noqa: N802
         self, request: api.GetActivePlanRequest, context: grpc.aio.ServicerContext
     ) -> api.GetActivePlanResponse:
-        digest = await self._expect(request.model, kinds.MODEL, "model")
+        digest = await self._front.expect(request.model, kinds.MODEL, "model")
         now = await asyncio.to_thread(active_plan.standing, self._front.artifacts, digest)
         return api.GetActivePlanResponse(active=_active(now.activation))
 
@@ -82,25 +78,9 @@ class MoeRouterServicer(moe_router_pb2_grpc.MoeRouterServiceServicer):
     ) -> api.EvaluateResponse:
         selection(request.text, "test")
         resamples_of(request)
-        await self._expect(request.balanced_model, kinds.BALANCED, "balanced_model")
-        await self._expect(request.text.text, kinds.TEXT, "text.text")
-        return api.EvaluateResponse(operation=await self._start(jobs.EVALUATE, request))
-
-    async def _expect(self, reference: str, kind: str, field: str) -> str:
-        """The digest behind a reference of that kind."""
-        check_reference(reference, field)
-        found = await asyncio.to_thread(self._front.artifacts.get, reference)
-        if found.manifest.kind != kind:
-            raise InvalidInput(field, f"is an artifact of kind {found.manifest.kind}; give one of kind {kind}")
-        return found.digest
-
-    async def _start(self, job: Job[Any, Any], request: Message) -> operations_pb2.Operation:
-        return await self._front.operations.start(
-            job,
-            request,
-            caller=current_call().caller,
-            request_id=request.request_id,  # type: ignore[attr-defined]
-        )
+        await self._front.expect(request.balanced_model, kinds.BALANCED, "balanced_model")
+        await self._front.expect(request.text.text, kinds.TEXT, "text.text")
+        return api.EvaluateResponse(operation=await self._front.start(jobs.EVALUATE, request))
 
 
 def add_to_server(server: grpc.aio.Server, front: Front) -> None:

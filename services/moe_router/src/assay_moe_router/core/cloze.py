@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay.models.predict import predict, token_nats
+from assay.models.windows import Windows
 from assay_moe_router.core.statistics import Floats
-from assay_moe_router.core.text_batches import Windows
 
 CHOICES = 4
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
+from assay.models.windows import Windows
 from assay_moe_router.core.predictions import predictions
 from assay_moe_router.core.quantize import rounded_to
 from assay_moe_router.core.sites import ExpertWeights, Site, eager, find_sites, replaced_experts
 from assay_moe_router.core.statistics import Floats
-from assay_moe_router.core.text_batches import Windows
 
 Order = Mapping[int, Sequence[int]]
 """By layer, experts from the least important to the most."""

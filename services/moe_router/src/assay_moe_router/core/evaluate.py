@@ -12,13 +12,13 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import DataLoss, InvalidInput
+from assay.models.windows import Windows
 from assay.progress import Progress, silent
 from assay_moe_router.core.export import BalancedModel
 from assay_moe_router.core.plan import Balance, BalancePlan
 from assay_moe_router.core.predictions import Prediction, counted, predictions
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.statistics import Floats
-from assay_moe_router.core.text_batches import Windows
 
 DOCUMENT = "evaluation.json"
 

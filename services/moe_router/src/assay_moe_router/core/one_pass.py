@@ -9,12 +9,12 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
+from assay.models.windows import Windows
 from assay.progress import Progress, silent
 from assay_moe_router.core.importance import Importance, LayerScores, Metric
 from assay_moe_router.core.predictions import counted, predictions
 from assay_moe_router.core.routing import observe
 from assay_moe_router.core.sites import RunExperts, Site, eager, find_sites, replaced_experts
-from assay_moe_router.core.text_batches import Windows
 
 
 def one_pass(

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.models.predict import predict, token_nats
+from assay.models.windows import Windows
 from assay.progress import Progress
 from assay_moe_router.core.statistics import Floats
-from assay_moe_router.core.text_batches import Windows
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 
 from assay.errors import FailedPrecondition
 from assay.models.predict import predict
+from assay.models.windows import Windows
 from assay_moe_router.core.export import BalancedModel
 from assay_moe_router.core.plan import OWN
 from assay_moe_router.core.routing import observe
-from assay_moe_router.core.text_batches import Windows
 
 MAX_DIVERGENCE_NATS = {8: 0.01, 4: 0.1}
 """By the narrowest bits of the plan. On the models of the zoo int8 stays below 0.001 and int4 below 0.05."""

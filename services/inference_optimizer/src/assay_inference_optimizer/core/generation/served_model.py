@@ -10,6 +10,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 
 from assay.errors import FailedPrecondition, InvalidInput, OutOfRange, Unimplemented
 from assay.models.checkpoint import load_model, load_tokenizer
+from assay.models.local import end_ids
 from assay_inference_optimizer.core.generation.cache_facts import held_bytes
 from assay_inference_optimizer.core.generation.loop import BatchingLoop
 from assay_inference_optimizer.core.generation.sparse_bytes import SparseBytes
@@ -41,7 +42,7 @@ class ServedModel:
             self._unpluggable = error
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(directory)
         self.begin: int | None = self.tokenizer.bos_token_id
-        self.ends = _end_ids(self.model, self.tokenizer)
+        self.ends = end_ids(self.model, self.tokenizer)
         text_config = self.model.config.get_text_config(decoder=True)
         self.layers = int(text_config.num_hidden_layers)
         self.vocabulary = int(text_config.vocab_size)
@@ -148,11 +149,3 @@ class ServedModel:
                 sizes.append(held_bytes(cache))
         per_token = (sizes[1] - sizes[0]) // 8
         return sizes[0] - 8 * per_token, per_token
-
-
-def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    ends: set[int] = set()
-    for value in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):
-        if value is not None:
-            ends |= {value} if isinstance(value, int) else set(value)
-    return frozenset(ends)

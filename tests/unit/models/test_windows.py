@@ -10,7 +10,7 @@ import torch
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, InvalidInput, ResourceExhausted
-from assay_moe_router.core.text_batches import Windows, check_size, cut_windows
+from assay.models.windows import Windows, check_size, cut_windows
 
 # One token a letter, 0 the end of a text.
 LETTERS: Any = SimpleNamespace(
