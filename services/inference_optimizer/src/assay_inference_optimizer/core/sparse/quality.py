@@ -195,11 +195,6 @@ def compare_methods(
     return compare(losses, seed=seed)
 
 
-def paired_rise(losses: SequenceLosses, dense: SequenceLosses, *, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """How far the mean loss lies above that of dense attention on the same sequences, nats, by bootstrap."""
-    return _interval(losses.nats - dense.nats, _samples(dense.nats.size, seed, draws))
-
-
 def student_rise(rises: Floats) -> Interval:
     """The mean of [S] rises, S >= 2, with Student's t interval: right in few sequences, where the percentile bootstrap
     is too narrow, as far as a mean of S rises is normally distributed."""
