@@ -17,7 +17,7 @@ LINT := .venv-lint/bin
 BUF_VERSION := 1.75.0
 BUF := .venv-lint/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
-DISTRIBUTIONS := ./shared[server,s3,ray,models] ./kernels[triton] $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
+DISTRIBUTIONS := ./shared[server,s3,ray,models,plots] ./kernels[triton] $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
 TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema openai pytest pytest-asyncio pytest-timeout types-protobuf
 METADATA := constraints.txt shared/pyproject.toml kernels/pyproject.toml $(wildcard services/*/pyproject.toml)
 SOURCES := shared/assay kernels/src $(wildcard services/*/src)

@@ -18,7 +18,7 @@ for entry in entry_points(group="assay.commands"):
 # What a client is, wherever the rest of the distribution may need more.
 CLIENT = ("assay.client", "assay.cli", "assay.artifacts", "assay.checkup", "assay.operations", "assay.zoo.cli")
 # Modules of those packages that only a server or an engine imports.
-NOT_CLIENT = ("assay.artifacts.s3",)
+NOT_CLIENT = ("assay.artifacts.s3", "assay.checkup.plot")
 
 
 def lacking(environment: Environment, *packages: str) -> dict[str, str]:
@@ -42,8 +42,8 @@ def test_a_clients_modules_import_without_any_extra(client: Environment) -> None
 
 def test_what_a_client_lacks_is_what_the_extras_bring(client: Environment) -> None:
     # A dependency forgotten in the metadata would show here under its own name.
-    extras = {"certifi", "cryptography", "grpc_health", "grpc_reflection", "minio", "numpy", "prometheus_client"}
-    extras |= {"ray", "safetensors", "tokenizers", "torch", "transformers", "urllib3"}
+    extras = {"certifi", "cryptography", "grpc_health", "grpc_reflection", "matplotlib", "minio", "numpy"}
+    extras |= {"prometheus_client", "ray", "safetensors", "tokenizers", "torch", "transformers", "urllib3"}
     missing = lacking(client, "assay")
     assert {module: what for module, what in missing.items() if what not in extras} == {}
     assert "torch" in missing.values()
@@ -75,7 +75,14 @@ def test_a_front_has_no(front: Environment, module: str) -> None:
 
 
 def test_a_front_imports_all_but_what_computes(front: Environment) -> None:
-    computes = ("assay.artifacts.s3", "assay.compute.", "assay.engine.", "assay.models.", "assay.zoo.")
+    computes = (
+        "assay.artifacts.s3",
+        "assay.checkup.plot",
+        "assay.compute.",
+        "assay.engine.",
+        "assay.models.",
+        "assay.zoo.",
+    )
     missing = lacking(front, "assay", *(f"assay_{name}" for name in SERVICES))
     assert {m: what for m, what in missing.items() if m.startswith("assay.") and not m.startswith(computes)} == {}
     parts = {f"assay_{name}.{part}" for name in SERVICES for part in ("cli", "jobs", "service", "servicer", "steps")}
