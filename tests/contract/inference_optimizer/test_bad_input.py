@@ -142,6 +142,11 @@ def test_what_is_wrong_with_score_is_named(connection: Connection, stub: Any, tr
         with pytest.raises(InvalidInput) as caught:
             connection.call(stub.Score, api.ScoreRequest(model=trained.model, texts=texts, alternatives=alternatives))
         assert caught.value.violations[0].field == named
+    for ids, named in (([], "tokens[1].ids"), ([1, 512], "tokens[1].ids[1]"), ([-1], "tokens[1].ids[0]")):
+        tokens = [api.TokenIds(ids=[1]), api.TokenIds(ids=ids)]
+        with pytest.raises(InvalidInput) as caught:
+            connection.call(stub.Score, api.ScoreRequest(model=trained.model, tokens=tokens))
+        assert caught.value.violations[0].field == named
 
 
 def test_unsafe_and_damaged_checkpoints_are_refused(connection: Connection, stub: Any, trained: Any) -> None:

@@ -148,6 +148,34 @@ def test_an_echo_gives_the_likeliest_and_counts_the_prompt(client: openai.OpenAI
         assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (expected, 0, expected)
 
 
+def test_an_echo_of_token_ids_is_that_of_their_text(client: openai.OpenAI, trained: Any, stub: Any) -> None:
+    (score,) = stub.Score(api.ScoreRequest(model=trained.model, texts=[CODE])).scores
+    ids = [token.id for token in score.tokens]
+    asked: dict[str, Any] = {"model": trained.model, "temperature": 0, "logprobs": 0, "echo": True, "max_tokens": 8}
+    by_ids = client.completions.create(**asked, prompt=[ids, ids[:5]])
+    answer = generate(stub, request(trained.model, ids, 8))
+    whole, short = by_ids.choices
+    assert whole.text == CODE + answer.text
+    assert (CODE + answer.text).startswith(short.text[: len("".join(short.logprobs.tokens[:5]))])  # type: ignore
+    logprobs = whole.logprobs
+    assert logprobs is not None
+    assert "".join(logprobs.tokens or []) == whole.text
+    assert list(logprobs.text_offset or []) == [
+        len("".join((logprobs.tokens or [])[:index])) for index in range(len(ids) + 8)
+    ]
+    nats = list(logprobs.token_logprobs or [])
+    # Read as they are, with no begin mark: nothing precedes the first.
+    assert nats[0] is None
+    assert nats[len(ids) :] == pytest.approx(list(answer.nats), abs=NATS)
+    assert len(nats) == len(ids) + 8
+    only = client.completions.create(model=trained.model, prompt=ids, echo=True, max_tokens=0)
+    assert only.choices[0].text == CODE
+    assert only.usage is not None
+    assert (only.usage.prompt_tokens, only.usage.completion_tokens) == (len(ids), 0)
+    with pytest.raises(openai.BadRequestError, match="512"):
+        client.completions.create(model=trained.model, prompt=[1, 512], echo=True, max_tokens=1)
+
+
 def test_nothing_of_the_probability_is_greedy(client: openai.OpenAI, trained: Any, stub: Any) -> None:
     found = client.completions.create(model=trained.model, prompt=CODE, max_tokens=12, temperature=2, top_p=0)
     assert found.choices[0].text == generate(stub, request(trained.model, CODE, 12)).text

@@ -23,7 +23,7 @@ from assay_inference_optimizer.core.generation.answer_text import AnswerText
 from assay_inference_optimizer.core.generation.cache_facts import densities, fallbacks, held_bytes
 from assay_inference_optimizer.core.generation.request import Context, Drafted, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import Sampling
-from assay_inference_optimizer.core.generation.score import score_texts
+from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.serving import SESSIONS, use_model
 from assay_inference_optimizer.session_caches import Kept
@@ -81,13 +81,11 @@ def generate(request: api.GenerateRequest, context: StepContext) -> Iterator[api
 
 
 def score(request: api.ScoreRequest, context: StepContext) -> api.ScoreResponse:
-    if not request.texts:
-        raise InvalidInput("texts", "are none; give at least one")
     with use_model(context.artifacts, request.model) as served:
         sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-        scores = score_texts(
-            served, request.texts, sparse, SESSIONS.budget, alternatives=request.alternatives, cancel=context.cancel
-        )
+        scorer = Scorer(served, sparse, SESSIONS.budget, alternatives=request.alternatives, cancel=context.cancel)
+        scores = [scorer.text(text, f"texts[{index}]") for index, text in enumerate(request.texts)]
+        scores += [scorer.tokens(tokens.ids, f"tokens[{index}]") for index, tokens in enumerate(request.tokens)]
         return api.ScoreResponse(scores=[score_to_proto(served, one) for one in scores], model=served.digest)
 
 

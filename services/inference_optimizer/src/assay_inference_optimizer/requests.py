@@ -34,8 +34,8 @@ def check_generate(request: api.GenerateRequest) -> None:
 
 def check_score(request: api.ScoreRequest) -> None:
     check_reference(request.model, "model")
-    if not 1 <= len(request.texts) <= MAX_TEXTS:
-        raise InvalidInput("texts", f"are {len(request.texts)}; give 1 to {MAX_TEXTS}")
+    if not 1 <= (given := len(request.texts) + len(request.tokens)) <= MAX_TEXTS:
+        raise InvalidInput("texts", f"are {given}, those given as tokens included; give 1 to {MAX_TEXTS}")
     if not 0 <= request.alternatives <= MAX_ALTERNATIVES:
         raise InvalidInput("alternatives", f"are {request.alternatives}; give 0 to {MAX_ALTERNATIVES}")
 

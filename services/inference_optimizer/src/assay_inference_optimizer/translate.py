@@ -126,9 +126,9 @@ def prompt_ids(served: ServedModel, prompt: api.Prompt, *, goes_on: bool = False
         return served.encode_conversation(
             [{"role": m.role, "content": m.content} for m in prompt.conversation.messages]
         )
-    if kind == "tokens":
+    if kind == "tokens" and prompt.tokens.ids:
         ids = list(prompt.tokens.ids)
-        served.check_tokens(ids)
+        served.check_tokens(ids, "prompt.tokens.ids")
         return ids
     raise InvalidInput("prompt", "is empty; give text, tokens or a conversation")
 
@@ -162,7 +162,7 @@ def layers_to_proto(densities: Mapping[int, float], fallbacks: Mapping[int, str]
 
 
 def score_to_proto(served: ServedModel, scored: Scored) -> api.TextScore:
-    answer, score = api.TextScore(), scored.score
+    answer, score = api.TextScore(text=scored.text, dense_retry=scored.dense_retry), scored.score
     each = zip(score.tokens, score.log_probabilities, score.byte_offsets, scored.alternatives, strict=True)
     for token, nats, (start, end), alternatives in each:
         added = answer.tokens.add(

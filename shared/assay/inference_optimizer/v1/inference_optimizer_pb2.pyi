@@ -244,7 +244,7 @@ class Alternative(_message.Message):
     def __init__(self, id: _Optional[int] = ..., text: _Optional[str] = ..., log_probability: _Optional[float] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("prompt_tokens", "generated_tokens", "layers", "density", "drafted_tokens", "accepted_tokens", "model")
+    __slots__ = ("prompt_tokens", "generated_tokens", "layers", "density", "drafted_tokens", "accepted_tokens", "model", "dense_retry")
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     GENERATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
@@ -252,6 +252,7 @@ class Usage(_message.Message):
     DRAFTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    DENSE_RETRY_FIELD_NUMBER: _ClassVar[int]
     prompt_tokens: int
     generated_tokens: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerDensity]
@@ -259,7 +260,8 @@ class Usage(_message.Message):
     drafted_tokens: int
     accepted_tokens: int
     model: str
-    def __init__(self, prompt_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., density: _Optional[float] = ..., drafted_tokens: _Optional[int] = ..., accepted_tokens: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
+    dense_retry: bool
+    def __init__(self, prompt_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., density: _Optional[float] = ..., drafted_tokens: _Optional[int] = ..., accepted_tokens: _Optional[int] = ..., model: _Optional[str] = ..., dense_retry: _Optional[bool] = ...) -> None: ...
 
 class LayerDensity(_message.Message):
     __slots__ = ("layer", "density", "fallback")
@@ -272,16 +274,18 @@ class LayerDensity(_message.Message):
     def __init__(self, layer: _Optional[int] = ..., density: _Optional[float] = ..., fallback: _Optional[str] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("model", "texts", "sparse", "alternatives")
+    __slots__ = ("model", "texts", "sparse", "alternatives", "tokens")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     model: str
     texts: _containers.RepeatedScalarFieldContainer[str]
     sparse: SparseConfig
     alternatives: int
-    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., alternatives: _Optional[int] = ...) -> None: ...
+    tokens: _containers.RepeatedCompositeFieldContainer[TokenIds]
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., alternatives: _Optional[int] = ..., tokens: _Optional[_Iterable[_Union[TokenIds, _Mapping]]] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
     __slots__ = ("scores", "model")
@@ -292,10 +296,14 @@ class ScoreResponse(_message.Message):
     def __init__(self, scores: _Optional[_Iterable[_Union[TextScore, _Mapping]]] = ..., model: _Optional[str] = ...) -> None: ...
 
 class TextScore(_message.Message):
-    __slots__ = ("tokens",)
+    __slots__ = ("tokens", "text", "dense_retry")
     TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DENSE_RETRY_FIELD_NUMBER: _ClassVar[int]
     tokens: _containers.RepeatedCompositeFieldContainer[ScoredToken]
-    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ...) -> None: ...
+    text: str
+    dense_retry: bool
+    def __init__(self, tokens: _Optional[_Iterable[_Union[ScoredToken, _Mapping]]] = ..., text: _Optional[str] = ..., dense_retry: _Optional[bool] = ...) -> None: ...
 
 class ScoredToken(_message.Message):
     __slots__ = ("id", "log_probability", "start_byte", "end_byte", "alternatives")
@@ -324,20 +332,22 @@ class PrefillRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., session: _Optional[str] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ...) -> None: ...
 
 class PrefillResponse(_message.Message):
-    __slots__ = ("session", "tokens", "cache_bytes", "layers", "sparse", "rebuilt")
+    __slots__ = ("session", "tokens", "cache_bytes", "layers", "sparse", "rebuilt", "dense_retry")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     REBUILT_FIELD_NUMBER: _ClassVar[int]
+    DENSE_RETRY_FIELD_NUMBER: _ClassVar[int]
     session: str
     tokens: int
     cache_bytes: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerDensity]
     sparse: SparseConfig
     rebuilt: bool
-    def __init__(self, session: _Optional[str] = ..., tokens: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., rebuilt: _Optional[bool] = ...) -> None: ...
+    dense_retry: bool
+    def __init__(self, session: _Optional[str] = ..., tokens: _Optional[int] = ..., cache_bytes: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerDensity, _Mapping]]] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ..., rebuilt: _Optional[bool] = ..., dense_retry: _Optional[bool] = ...) -> None: ...
 
 class DecodeRequest(_message.Message):
     __slots__ = ("session", "sampling", "sparse")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as assay_dot_inference__optimizer_dot_v1_dot_inference__optimizer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(assay/inference_optimizer/v1/steps.proto\x12\x1c\x61ssay.inference_optimizer.v1\x1a\x36\x61ssay/inference_optimizer/v1/inference_optimizer.proto\"\\\n\x0bPrefillStep\x12=\n\x07request\x18\x01 \x01(\x0b\x32,.assay.inference_optimizer.v1.PrefillRequest\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"Z\n\nDecodeStep\x12<\n\x07request\x18\x01 \x01(\x0b\x32+.assay.inference_optimizer.v1.DecodeRequest\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"3\n\x10\x43loseSessionStep\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"W\n\x0bResolveStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\"\x93\x01\n\x08Resolved\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x0e\n\x06layers\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x15\n\rsparse_layers\x18\x05 \x01(\x05\"\xc0\x01\n\x08PlanStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x1e\n\x16max_loss_increase_nats\x18\x03 \x01(\x01\x12:\n\x06sparse\x18\x04 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\x12\x0e\n\x06length\x18\x05 \x01(\x05\"\xd0\x01\n\x0b\x43ompareStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12;\n\nselections\x18\x03 \x03(\x0e\x32\'.assay.inference_optimizer.v1.Selection\x12:\n\x06sparse\x18\x04 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\"W\n\x0bProfileStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\"\xd9\x01\n\rCalibrateStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x13\n\x0b\x65xit_layers\x18\x05 \x03(\x05\x12\x34\n\x04rule\x18\x06 \x01(\x0e\x32&.assay.inference_optimizer.v1.ExitRule\x12\x13\n\x0bskip_tokens\x18\x07 \x01(\x05\"\x93\x01\n\x0bInspectStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12:\n\x06sparse\x18\x03 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\"\xbb\x02\n\x10WriteSectionStep\x12\r\n\x05model\x18\x01 \x01(\t\x12>\n\x04plan\x18\x02 \x01(\x0b\x32\x30.assay.inference_optimizer.v1.PlanSparsityResult\x12H\n\ncomparison\x18\x03 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.CompareSelectionResult\x12\x45\n\x07profile\x18\x04 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.ProfileEarlyExitResult\x12G\n\tselection\x18\x05 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.InspectSelectionResultb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(assay/inference_optimizer/v1/steps.proto\x12\x1c\x61ssay.inference_optimizer.v1\x1a\x36\x61ssay/inference_optimizer/v1/inference_optimizer.proto\"\\\n\x0bPrefillStep\x12=\n\x07request\x18\x01 \x01(\x0b\x32,.assay.inference_optimizer.v1.PrefillRequest\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"Z\n\nDecodeStep\x12<\n\x07request\x18\x01 \x01(\x0b\x32+.assay.inference_optimizer.v1.DecodeRequest\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"3\n\x10\x43loseSessionStep\x12\x0f\n\x07session\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\"W\n\x0bResolveStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\"\x93\x01\n\x08Resolved\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x0e\n\x06layers\x18\x03 \x01(\x05\x12\x16\n\x0e\x63ontext_tokens\x18\x04 \x01(\x05\x12\x15\n\rsparse_layers\x18\x05 \x01(\x05\"S\n\x07\x43utStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\".\n\x07Windows\x12\x10\n\x08\x61rtifact\x18\x01 \x01(\t\x12\x11\n\tsequences\x18\x02 \x01(\x05\"i\n\x0bMeasureStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07windows\x18\x02 \x01(\t\x12:\n\x06sparse\x18\x03 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\"\x1c\n\x08Measured\x12\x10\n\x08\x61rtifact\x18\x01 \x01(\t\"\xe3\x01\n\x08PlanStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x1e\n\x16max_loss_increase_nats\x18\x03 \x01(\x01\x12:\n\x06sparse\x18\x04 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\x12\x0e\n\x06length\x18\x05 \x01(\x05\x12\x11\n\tsequences\x18\x06 \x01(\x05\x12\x0e\n\x06losses\x18\x07 \x03(\t\"L\n\x0cNextSettings\x12<\n\x08settings\x18\x01 \x03(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\"\xe0\x01\n\x0b\x43ompareStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12;\n\nselections\x18\x03 \x03(\x0e\x32\'.assay.inference_optimizer.v1.Selection\x12:\n\x06sparse\x18\x04 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\x12\x0e\n\x06losses\x18\x05 \x03(\t\"W\n\x0bProfileStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\"\xd9\x01\n\rCalibrateStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12\x0f\n\x07\x65psilon\x18\x03 \x01(\x01\x12\r\n\x05\x64\x65lta\x18\x04 \x01(\x01\x12\x13\n\x0b\x65xit_layers\x18\x05 \x03(\x05\x12\x34\n\x04rule\x18\x06 \x01(\x0e\x32&.assay.inference_optimizer.v1.ExitRule\x12\x13\n\x0bskip_tokens\x18\x07 \x01(\x05\"\x93\x01\n\x0bInspectStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x39\n\x04text\x18\x02 \x01(\x0b\x32+.assay.inference_optimizer.v1.TextSelection\x12:\n\x06sparse\x18\x03 \x01(\x0b\x32*.assay.inference_optimizer.v1.SparseConfig\"\xbb\x02\n\x10WriteSectionStep\x12\r\n\x05model\x18\x01 \x01(\t\x12>\n\x04plan\x18\x02 \x01(\x0b\x32\x30.assay.inference_optimizer.v1.PlanSparsityResult\x12H\n\ncomparison\x18\x03 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.CompareSelectionResult\x12\x45\n\x07profile\x18\x04 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.ProfileEarlyExitResult\x12G\n\tselection\x18\x05 \x01(\x0b\x32\x34.assay.inference_optimizer.v1.InspectSelectionResultb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,16 +42,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVESTEP']._serialized_end=456
   _globals['_RESOLVED']._serialized_start=459
   _globals['_RESOLVED']._serialized_end=606
-  _globals['_PLANSTEP']._serialized_start=609
-  _globals['_PLANSTEP']._serialized_end=801
-  _globals['_COMPARESTEP']._serialized_start=804
-  _globals['_COMPARESTEP']._serialized_end=1012
-  _globals['_PROFILESTEP']._serialized_start=1014
-  _globals['_PROFILESTEP']._serialized_end=1101
-  _globals['_CALIBRATESTEP']._serialized_start=1104
-  _globals['_CALIBRATESTEP']._serialized_end=1321
-  _globals['_INSPECTSTEP']._serialized_start=1324
-  _globals['_INSPECTSTEP']._serialized_end=1471
-  _globals['_WRITESECTIONSTEP']._serialized_start=1474
-  _globals['_WRITESECTIONSTEP']._serialized_end=1789
+  _globals['_CUTSTEP']._serialized_start=608
+  _globals['_CUTSTEP']._serialized_end=691
+  _globals['_WINDOWS']._serialized_start=693
+  _globals['_WINDOWS']._serialized_end=739
+  _globals['_MEASURESTEP']._serialized_start=741
+  _globals['_MEASURESTEP']._serialized_end=846
+  _globals['_MEASURED']._serialized_start=848
+  _globals['_MEASURED']._serialized_end=876
+  _globals['_PLANSTEP']._serialized_start=879
+  _globals['_PLANSTEP']._serialized_end=1106
+  _globals['_NEXTSETTINGS']._serialized_start=1108
+  _globals['_NEXTSETTINGS']._serialized_end=1184
+  _globals['_COMPARESTEP']._serialized_start=1187
+  _globals['_COMPARESTEP']._serialized_end=1411
+  _globals['_PROFILESTEP']._serialized_start=1413
+  _globals['_PROFILESTEP']._serialized_end=1500
+  _globals['_CALIBRATESTEP']._serialized_start=1503
+  _globals['_CALIBRATESTEP']._serialized_end=1720
+  _globals['_INSPECTSTEP']._serialized_start=1723
+  _globals['_INSPECTSTEP']._serialized_end=1870
+  _globals['_WRITESECTIONSTEP']._serialized_start=1873
+  _globals['_WRITESECTIONSTEP']._serialized_end=2188
 # @@protoc_insertion_point(module_scope)

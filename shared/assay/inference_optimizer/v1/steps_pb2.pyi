@@ -53,31 +53,75 @@ class Resolved(_message.Message):
     sparse_layers: int
     def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., layers: _Optional[int] = ..., context_tokens: _Optional[int] = ..., sparse_layers: _Optional[int] = ...) -> None: ...
 
+class CutStep(_message.Message):
+    __slots__ = ("model", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: _inference_optimizer_pb2.TextSelection
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
+
+class Windows(_message.Message):
+    __slots__ = ("artifact", "sequences")
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    artifact: str
+    sequences: int
+    def __init__(self, artifact: _Optional[str] = ..., sequences: _Optional[int] = ...) -> None: ...
+
+class MeasureStep(_message.Message):
+    __slots__ = ("model", "windows", "sparse")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    windows: str
+    sparse: _inference_optimizer_pb2.SparseConfig
+    def __init__(self, model: _Optional[str] = ..., windows: _Optional[str] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+
+class Measured(_message.Message):
+    __slots__ = ("artifact",)
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    artifact: str
+    def __init__(self, artifact: _Optional[str] = ...) -> None: ...
+
 class PlanStep(_message.Message):
-    __slots__ = ("model", "text", "max_loss_increase_nats", "sparse", "length")
+    __slots__ = ("model", "text", "max_loss_increase_nats", "sparse", "length", "sequences", "losses")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     MAX_LOSS_INCREASE_NATS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     max_loss_increase_nats: float
     sparse: _inference_optimizer_pb2.SparseConfig
     length: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., max_loss_increase_nats: _Optional[float] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., length: _Optional[int] = ...) -> None: ...
+    sequences: int
+    losses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., max_loss_increase_nats: _Optional[float] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., length: _Optional[int] = ..., sequences: _Optional[int] = ..., losses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NextSettings(_message.Message):
+    __slots__ = ("settings",)
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: _containers.RepeatedCompositeFieldContainer[_inference_optimizer_pb2.SparseConfig]
+    def __init__(self, settings: _Optional[_Iterable[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]]] = ...) -> None: ...
 
 class CompareStep(_message.Message):
-    __slots__ = ("model", "text", "selections", "sparse")
+    __slots__ = ("model", "text", "selections", "sparse", "losses")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SELECTIONS_FIELD_NUMBER: _ClassVar[int]
     SPARSE_FIELD_NUMBER: _ClassVar[int]
+    LOSSES_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     selections: _containers.RepeatedScalarFieldContainer[_inference_optimizer_pb2.Selection]
     sparse: _inference_optimizer_pb2.SparseConfig
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+    losses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., losses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ProfileStep(_message.Message):
     __slots__ = ("model", "text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay_inference_optimizer.core.generation.answer_text import AnswerText
+from assay_inference_optimizer.core.generation.answer_text import AnswerText, spelled
 
 
 def of_bytes(tokens: list[int]) -> str:
@@ -56,3 +56,21 @@ def test_what_may_begin_a_stop_text_is_held_back_until_it_does_not() -> None:
 def test_bytes_that_are_no_text_come_out_as_replacements() -> None:
     whole, _, _ = grown(b"a\xff\xfe")
     assert whole == "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"
+
+
+@given(st.text(max_size=20))
+def test_every_token_of_a_character_covers_all_of_it(answer: str) -> None:
+    # Tokens are bytes, so the offsets are those of the characters they are part of.
+    expected, start = [], 0
+    for character in answer:
+        size = len(character.encode())
+        expected += [(start, start + size)] * size
+        start += size
+    assert spelled(of_bytes, list(answer.encode())) == (answer, tuple(expected))
+
+
+def test_a_character_that_is_never_completed_is_covered_too() -> None:
+    text, offsets = spelled(of_bytes, list("aé".encode()[:2]))
+    assert text == "a\N{REPLACEMENT CHARACTER}"
+    assert offsets == ((0, 1), (1, 4))
+    assert spelled(of_bytes, []) == ("", ())

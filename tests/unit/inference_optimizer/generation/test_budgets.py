@@ -6,19 +6,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
 
 from assay.cancel import CancelToken
-from assay.errors import Internal, ResourceExhausted
-from assay_inference_optimizer.core.generation import forward, score
+from assay.errors import ResourceExhausted
+from assay_inference_optimizer.core.generation import forward
 from assay_inference_optimizer.core.generation.cache_budget import CacheBudget
 from assay_inference_optimizer.core.generation.cache_facts import held_bytes, reading
 from assay_inference_optimizer.core.generation.forward import read_tokens
 from assay_inference_optimizer.core.generation.model_pool import ModelPool
-from assay_inference_optimizer.core.generation.score import score_texts
+from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.config import Method, SparseConfig, Variant
 
@@ -179,10 +178,10 @@ def test_a_score_reserves_its_logits_and_reads_in_pieces(
     model, budget, text = served("llama"), CacheBudget(10**9), "import os\nreturn argv\n" * 20
     ids = model.tokenizer(text, add_special_tokens=False).input_ids
     for sparse in (None, SparseConfig(block_size=16, sink_tokens=16, window_tokens=16, target_density=0.5)):
-        (whole,) = score_texts(model, [text], sparse, budget, cancel=CancelToken())
+        whole = Scorer(model, sparse, budget, cancel=CancelToken()).text(text, "texts[0]")
         with monkeypatch.context() as patched:
             patched.setattr(forward, "PREFILL_TOKENS", 32)
-            (pieces,) = score_texts(model, [text], sparse, budget, cancel=CancelToken())
+            pieces = Scorer(model, sparse, budget, cancel=CancelToken()).text(text, "texts[0]")
         assert len(ids) > 100
         known = whole.score.log_probabilities
         assert pieces.score.log_probabilities[1:] == pytest.approx(known[1:], abs=1e-4)
@@ -190,17 +189,4 @@ def test_a_score_reserves_its_logits_and_reads_in_pieces(
     logits = 8 * model.vocabulary * len(ids)
     tight = CacheBudget(model.bytes_of(len(ids) + 1) + logits - 1)
     with pytest.raises(ResourceExhausted, match=r"texts\[0\]"):
-        score_texts(model, [text], None, tight, cancel=CancelToken())
-
-
-def test_a_score_of_no_numbers_is_an_error(
-    served: Callable[[str], ServedModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def spoilt(*arguments: Any) -> torch.Tensor:
-        return forward.read_all(*arguments) * torch.nan
-
-    monkeypatch.setattr(score, "read_all", spoilt)
-    budget = CacheBudget(10**9)
-    with pytest.raises(Internal, match="no numbers"):
-        score_texts(served("llama"), ["import os"], None, budget, cancel=CancelToken())
-    assert budget.reserved_bytes == 0
+        Scorer(model, None, tight, cancel=CancelToken()).text(text, "texts[0]")

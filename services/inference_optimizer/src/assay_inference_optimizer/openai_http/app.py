@@ -142,16 +142,20 @@ class _Facade:
         """Prompts with their log-probabilities, then what follows them."""
         if question.stream:
             raise InvalidInput("echo", "does not go with stream; leave one out")
-        texts = [prompt.text for prompt in question.prompts]
-        if not all(prompt.WhichOneof("content") == "text" for prompt in question.prompts):
-            raise InvalidInput("echo", "needs prompts of text, not of tokens")
+        texts = [prompt.text for prompt in question.prompts if prompt.HasField("text")]
+        ids = [prompt.tokens for prompt in question.prompts if prompt.HasField("tokens")]  # all of them, or none
         scores: list[api.TextScore] = []
         answers = question.sampling.max_new_tokens > 0
-        if question.logprobs is not None or not answers:
+        if ids or question.logprobs is not None or not answers:  # the service alone knows what ids spell
             asked = api.ScoreRequest(
-                model=question.model, texts=texts, sparse=question.sparse, alternatives=question.logprobs or 0
+                model=question.model,
+                texts=texts,
+                tokens=ids,
+                sparse=question.sparse,
+                alternatives=question.logprobs or 0,
             )
             scores = list((await _call(self._stub.Score, asked)).scores)
+            texts += [score.text for score in scores[len(texts) :]]
         each = len(question.seeds)
         if answers:
             choices = await self._all(question)

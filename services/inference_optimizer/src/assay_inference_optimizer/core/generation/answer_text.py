@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 Decode = Callable[[list[int]], str]
@@ -56,6 +57,23 @@ class AnswerText:
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
+
+
+def spelled(decode: Decode, tokens: Sequence[int]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The text that `tokens` spell, and the (start, end) bytes of its UTF-8 that each covers.
+
+    A token that holds part of a character covers all of it.
+    """
+    text = AnswerText(decode)
+    pieces = [text.add(token) for token in tokens]
+    pieces.append(text.finish())
+    marks = list(accumulate((len(piece.encode()) for piece in pieces), initial=0))
+    # Nothing is given out with a token whose character is still to be completed: it reaches to where that ends.
+    reached, offsets = marks[-1], []
+    for start, end in zip(reversed(marks[:-2]), reversed(marks[1:-1]), strict=True):
+        reached = end if end > start else reached
+        offsets.append((start, reached))
+    return "".join(pieces), tuple(reversed(offsets))
 
 
 def _overlap(text: str, stop: str) -> int:

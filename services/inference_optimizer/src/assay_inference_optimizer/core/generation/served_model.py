@@ -111,13 +111,14 @@ class ServedModel:
             ) from None
         return self.encode_more(str(text))
 
-    def check_tokens(self, ids: Sequence[int]) -> None:
+    def check_tokens(self, ids: Sequence[int], field: str) -> None:
+        """InvalidInput where there are none, or one is not the model's. field: of the list."""
         if not ids:
-            raise InvalidInput("prompt", "is empty; give text, tokens or a conversation")
+            raise InvalidInput(field, "are none; give at least one token")
         for index, token in enumerate(ids):
             if not 0 <= token < self.vocabulary:
                 raise InvalidInput(
-                    f"prompt.tokens.ids[{index}]", f"is {token}; this model's tokens are 0 to {self.vocabulary - 1}"
+                    f"{field}[{index}]", f"is {token}; this model's tokens are 0 to {self.vocabulary - 1}"
                 )
 
     def check_length(self, tokens: int, new: int = 0, field: str = "prompt") -> None:
