@@ -2,21 +2,19 @@
 
     PYTHONPATH=tests python -m bench.curriculum [--seeds N...] [--ablations] [--shapes] [--out FILE]
 
-Models are the zoo's `fox-tiny`s, from the store that ASSAY_STORE names; those it lacks are trained first, one to two
-minutes each on a quiet core. Figures are nats per byte of held-out text, which vocabularies do not change. --shapes
-measures layers of the published sizes with random weights. One thread.
+Models are the zoo's `fox-tiny`s, from the store that ASSAY_STORE names; those it lacks are trained first, about a
+minute each on a quiet core: three a seed, six with --ablations. Figures are nats per byte of held-out text, which
+vocabularies do not change. --shapes measures whole models of the published sizes with random weights. One thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import statistics
 import sys
 import time
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,10 @@ from assay.progress import silent
 from assay.zoo.recipes import recipe as recipe_of
 from assay.zoo.store import ensure_model, ensure_text
 from bench.curriculum_parts.answers import answer_nats
+from bench.curriculum_parts.held_out_by_length import held_out_by_length
 from bench.curriculum_parts.intervals import Paired, paired
-from bench.curriculum_parts.layer_speed import layer_speeds
+from bench.curriculum_parts.shape_speed import PROMPT, shape_speeds
+from bench.moe_balance import surroundings
 from bench.moe_parts.tables import show
 
 BASE, RIVAL, TUNED = "fox-tiny", "fox-tiny-one-stage", "fox-tiny-instruct"
@@ -50,13 +50,15 @@ def main(seeds: list[int], ablations: bool, shapes: bool, out: Path | None) -> N
     figures: dict[str, Any] = {}
     if seeds:
         figures["curriculum"] = curriculum(seeds)
+        figures["by_length"] = by_length(seeds)
         figures["instruct"] = instruct(seeds)
         if ablations:
             figures["ablations"] = ablate(seeds)
     if shapes:
         figures["shapes"] = speeds()
     print(f"\n{NOT_TESTABLE}")
-    print(f"{(time.monotonic() - begun) / 60:.1f} minutes")
+    where["minutes"] = round((time.monotonic() - begun) / 60, 1)
+    print(f"{where['minutes']} minutes")
     document = {"bench": "curriculum", **where, "figures": figures}
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,25 @@ def curriculum(seeds: list[int]) -> dict[str, Any]:
         f"difference {found.shown()}: {verdict(found, 'the curriculum')}",
     )
     return {"three_stages": base, "one_stage": rival, "difference": found.to_json()}
+
+
+def by_length(seeds: list[int]) -> dict[str, Any]:
+    """The same comparison at each length that either recipe read, on code and on docstrings."""
+    base, rival = ([loss_by_length(name, seed) for seed in seeds] for name in (BASE, RIVAL))
+    rows, figures = [], {}
+    for key in base[0]:
+        first, second = ([each[key] for each in losses] for losses in (base, rival))
+        found = paired(first, second)
+        domain, length = key
+        means = (f"{statistics.fmean(losses):.4f}" for losses in (first, second))
+        rows.append([f"{domain}, {length} tokens", *means, found.shown(), verdict(found, "the curriculum")])
+        figures[f"{domain}-{length}"] = {"three_stages": first, "one_stage": second, "difference": found.to_json()}
+    show(
+        "the same by kind of text and length of sequence: nats per byte (one stage was trained on 128 tokens alone)",
+        ["", "three stages", "one stage", "difference", ""],
+        rows,
+    )
+    return figures
 
 
 def instruct(seeds: list[int]) -> dict[str, Any]:
@@ -120,27 +141,41 @@ def ablate(seeds: list[int]) -> dict[str, Any]:
 
 
 def speeds() -> list[dict[str, Any]]:
-    """Layers of the published shapes, as measured; nothing is multiplied up to a whole model."""
-    found = layer_speeds()
+    """Whole models of the published shapes, each in turns with Fox-1."""
+    found = list(shape_speeds())
     rows = [
         [
-            each["shape"],
-            each["layer"],
-            f"{each['parameters'] / 1e6:.1f} M",
-            f"{each['prefill_ms']:.0f}",
-            f"{each['decode_ms']:.2f}",
-            f"{each['kv_bytes_per_token']}",
+            each.shape,
+            f"{each.parameters / 1e9:.2f} G",
+            f"{each.weight_bytes / 2**30:.2f}",
+            f"{each.cache_bytes * 4096 / 2**20:.0f}",
+            f"{each.prefill:.1f}",
+            f"{each.decode:.2f}",
+            spread(each.prefill_ratios),
+            spread(each.decode_ratios),
         ]
         for each in found
     ]
     show(
-        "one layer of each shape, random weights, fp32, one thread: milliseconds as measured for this layer alone",
-        ["shape", "layer", "parameters", "prefill of 512", "decode after 512", "KV bytes/token (bf16)"],
+        f"whole models, random weights, bfloat16, one thread: a prompt of {PROMPT} tokens, then one at a time",
+        [
+            "shape",
+            "parameters",
+            "weights, GiB",
+            "KV of 4,096 tokens, MiB",
+            "prefill, tok/s",
+            "decode, tok/s",
+            "prefill, times Fox-1's",
+            "decode, times Fox-1's",
+        ],
         rows,
-        "a head row is the output head on one token; whole models are not measured here, nor reckoned. Rows are timed",
-        "one after another: on a busy machine they do not compare.",
+        "times Fox-1's: median [least, most] of rounds that both take in turns; above 1 is faster than Fox-1.",
     )
-    return found
+    return [each.to_json() for each in found]
+
+
+def spread(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
 
 
 def verdict(found: Paired, what: str) -> str:
@@ -151,6 +186,11 @@ def verdict(found: Paired, what: str) -> str:
 
 def held_out(name: str, seed: int) -> float:
     return float(report(name, seed)["held_out"]["nats_per_byte"])
+
+
+def loss_by_length(name: str, seed: int) -> dict[tuple[str, int], float]:
+    model, text = opened(name, seed)
+    return held_out_by_length(load_model(model, dtype=torch.float32), load_tokenizer(model), text)
 
 
 def report(name: str, seed: int) -> dict[str, Any]:
@@ -172,20 +212,11 @@ def text_digest() -> str:
     return ensure_text(Config.from_environment().open_artifacts())
 
 
-def surroundings() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "transformers")},
-    }
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4], help="none: no models are trained")
     parser.add_argument("--ablations", action="store_true", help="three more models a seed")
-    parser.add_argument("--shapes", action="store_true", help="needs some 2.5 GB of memory")
+    parser.add_argument("--shapes", action="store_true", help="needs 9 GB of memory and ten minutes")
     parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
     chosen = parser.parse_args()
     main(chosen.seeds, chosen.ablations, chosen.shapes, chosen.out)
