@@ -25,7 +25,7 @@ from assay_inference_optimizer.core.generation.request import Context, Drafted, 
 from assay_inference_optimizer.core.generation.sampling import Sampling
 from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
-from assay_inference_optimizer.serving import SESSIONS, use_model
+from assay_inference_optimizer.serving import SESSIONS, SWEEPER, use_model
 from assay_inference_optimizer.session_caches import Kept
 from assay_inference_optimizer.session_records import (
     SessionRecord,
@@ -92,12 +92,13 @@ def score(request: api.ScoreRequest, context: StepContext) -> api.ScoreResponse:
 def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
     request, objects = step.request, context.artifacts.objects
     if request.session:
-        record = read_session(objects, request.session, step.caller)
+        record = read_session(objects, request.session, step.caller, SWEEPER.ttl_s)
         if request.model and context.artifacts.resolve(request.model) != record.model:
             raise FailedPrecondition("model: is not the session's; leave it out, or open a new session")
     else:
         sparse = sparse_to_json(sparse_of(request.sparse)) if request.HasField("sparse") else None
         record = new_session(step.caller, context.artifacts.get(request.model).digest, sparse)
+        SWEEPER.set_off(objects)
     _check_sparse(record, request)
     with use_model(context.artifacts, record.model) as served:
         more = _more_tokens(served, request, record)
@@ -135,7 +136,7 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
 def decode(step: own.DecodeStep, context: StepContext) -> Iterator[api.DecodeResponse]:
     request, objects = step.request, context.artifacts.objects
     sampling = sampling_of(request.sampling)
-    record = read_session(objects, request.session, step.caller)
+    record = read_session(objects, request.session, step.caller, SWEEPER.ttl_s)
     _check_sparse(record, request)
     with use_model(context.artifacts, record.model) as served:
         sampling = _fitted(served, sampling, len(record.tokens))
@@ -159,7 +160,7 @@ def decode(step: own.DecodeStep, context: StepContext) -> Iterator[api.DecodeRes
 
 
 def close_session(step: own.CloseSessionStep, context: StepContext) -> api.CloseSessionResponse:
-    record = read_session(context.artifacts.objects, step.session, step.caller)
+    record = read_session(context.artifacts.objects, step.session, step.caller, SWEEPER.ttl_s)
     kept = SESSIONS.take(record.session, len(record.tokens))
     SESSIONS.drop(record.session, kept.reserved if kept else 0)
     forget_session(context.artifacts.objects, record.session)

@@ -16,6 +16,7 @@ from assay_inference_optimizer import kinds
 from assay_inference_optimizer.core.generation.model_pool import ModelPool
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.session_caches import SessionCaches
+from assay_inference_optimizer.session_expiry import Sweeper, time_to_live_s
 
 MODEL_SHARE, CACHE_SHARE = 0.5, 0.25  # of the memory that models compute in
 
@@ -38,6 +39,7 @@ def _budget(variable: str, share: float) -> int:
 
 MODELS: ModelPool[ServedModel] = ModelPool(_budget("ASSAY_MODEL_BYTES", MODEL_SHARE))
 SESSIONS = SessionCaches(_budget("ASSAY_KV_BYTES", CACHE_SHARE))
+SWEEPER = Sweeper(time_to_live_s())
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """What the store knows of sessions: whose, of which model, attended to how, and every token so far.
 
 A cache can be lost at any time and made again from this. Records are moved by compare-and-swap, so that of two calls
-that continue one session at once, one is told so.
+that continue one session at once, one is told so. An empty record is one that a sweep is about to delete.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,9 +41,11 @@ def new_session(caller: str, model: str, sparse: dict[str, Any] | None) -> Sessi
     return SessionRecord(secrets.token_hex(16), caller, model, sparse)
 
 
-def read_session(objects: ObjectStore, session: str, caller: str) -> SessionRecord:
-    """NotFound where there is none, or it is another caller's."""
-    absent = NotFound("session: there is none of this id; open one with Prefill", reason="NO_SESSION")
+def read_session(objects: ObjectStore, session: str, caller: str, ttl_s: float = math.inf) -> SessionRecord:
+    """NotFound where there is none, it is another caller's, or it was last used more than `ttl_s` ago."""
+    absent = NotFound(
+        "session: there is none of this id, or it expired unused; open one with Prefill", reason="NO_SESSION"
+    )
     if not _ID.fullmatch(session):
         raise absent
     key = SESSIONS + session
@@ -52,6 +56,8 @@ def read_session(objects: ObjectStore, session: str, caller: str) -> SessionReco
         data, after = objects.get(key), objects.head(key)
         if after is not None and after.version == before.version:
             break
+    if not data:
+        raise absent
     try:
         found = json.loads(data)
         tokens = tuple(found["tokens"])
@@ -60,6 +66,11 @@ def read_session(objects: ObjectStore, session: str, caller: str) -> SessionReco
         raise DataLoss("session: its history cannot be read; open a new one") from error
     if record.caller != caller:
         raise absent
+    if time.time() - before.modified_unix_s > ttl_s:
+        raise NotFound(
+            f"session: it was not used for {ttl_s:,.0f} s and has expired; open a new one with Prefill",
+            reason="SESSION_EXPIRED",
+        )
     return record
 
 
