@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import torch
-from google.protobuf import json_format
 from safetensors.numpy import save
-from torch import Tensor
 
 from assay.checkup.v1 import checkup_pb2
 from assay.engine.host import MESSAGE_BYTES
@@ -19,9 +15,7 @@ from assay.engine.step import StepContext
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
-from assay.models.windows import check_size, cut_windows
-from assay.zoo.corpus import read_split
-from assay_inference_optimizer import answering, kinds, steps
+from assay_inference_optimizer import answering, kinds, selection_steps, steps
 from assay_inference_optimizer.core.attention_benchmark import BenchmarkSettings, run_benchmark
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds, calibrate, plug_in, prompt_losses
 from assay_inference_optimizer.core.early_exit.curves import saving
@@ -30,29 +24,24 @@ from assay_inference_optimizer.core.early_exit.profile import profile
 from assay_inference_optimizer.core.early_exit.token_classes import token_classes
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.inspect import inspect as inspect_selection
-from assay_inference_optimizer.core.sparse.plan_sparsity import plan_sparsity
-from assay_inference_optimizer.core.sparse.quality import compare_methods
 from assay_inference_optimizer.report import block_heat_map
+from assay_inference_optimizer.results import document_of, json_of, put_result, windows_of
 from assay_inference_optimizer.section import write_section
+from assay_inference_optimizer.selection_steps import DEFAULT_LENGTH
 from assay_inference_optimizer.serving import MODELS, use_model
 from assay_inference_optimizer.translate import (
-    METHODS,
     RULES,
     benchmark_to_proto,
     calibration_to_proto,
-    comparison_to_proto,
     inspection_to_proto,
     model_to_proto,
-    plan_to_proto,
     profile_to_proto,
     sparse_of,
 )
 
 STEPS_AT_ONCE = 2
 DEFAULT_SEQUENCE_TOKENS = 512
-DEFAULT_LENGTH = 4096
 PROFILE_BATCH = 8
-PACKAGES = ("assay-inference-optimizer", "assay-kernels", "numpy", "torch", "transformers")
 
 # Two steps compute side by side; more threads than cores would make each wait for the other.
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // STEPS_AT_ONCE))
@@ -118,43 +107,12 @@ def _trained_tokens(parameters: Mapping[str, Any]) -> int:
     return min(max(known), DEFAULT_SEQUENCE_TOKENS) if known else DEFAULT_SEQUENCE_TOKENS
 
 
-def plan(request: own.PlanStep, context: StepContext) -> api.PlanSparsityResult:
-    with use_model(context.artifacts, request.model) as served:
-        ids, sparse = _windows(served, request.text, context), sparse_of(request.sparse)
-        served.new_cache(sparse)
-        found, speed = plan_sparsity(
-            served.model,
-            ids,
-            sparse,
-            max_rise_nats=request.max_loss_increase_nats,
-            length=request.length or served.context_tokens or DEFAULT_LENGTH,
-            cancel=context.cancel,
-            progress=context.progress,
-        )
-    result = plan_to_proto(found, speed, *ids.shape)
-    document = _document(result) | {"max_loss_increase_nats": request.max_loss_increase_nats}
-    result.plan = _put(context, kinds.PLAN, {"plan.json": _json(document)}, request.model, request.text)
-    return result
-
-
-def compare(request: own.CompareStep, context: StepContext) -> api.CompareSelectionResult:
-    methods = [METHODS[selection] for selection in request.selections] or list(METHODS.values())
-    with use_model(context.artifacts, request.model) as served:
-        ids, sparse = _windows(served, request.text, context), sparse_of(request.sparse)
-        served.new_cache(sparse)
-        losses = compare_methods(served.model, ids, sparse, methods, cancel=context.cancel, progress=context.progress)
-    result = comparison_to_proto(losses, *ids.shape)
-    files = {"comparison.json": _json(_document(result))}
-    result.comparison = _put(context, kinds.COMPARISON, files, request.model, request.text)
-    return result
-
-
 def profile_early_exit(request: own.ProfileStep, context: StepContext) -> api.ProfileEarlyExitResult:
     with use_model(context.artifacts, request.model) as served:
         found = _profile(served, request.text, context)
     result = profile_to_proto(found)
-    files = {**found.to_files(), "profile.json": _json(_document(result))}
-    result.profile = _put(context, kinds.PROFILE, files, request.model, request.text)
+    files = {**found.to_files(), "profile.json": json_of(document_of(result))}
+    result.profile = put_result(context, kinds.PROFILE, files, request.model, request.text)
     return result
 
 
@@ -170,7 +128,7 @@ def calibrate_early_exit(request: own.CalibrateStep, context: StepContext) -> ap
     result = calibration_to_proto(best, _plug_in_saving(found, best))
     result.delta = request.delta
     files = {"thresholds.json": best.to_json(), **found.to_files()}
-    result.calibration = _put(context, kinds.THRESHOLDS, files, request.model, request.text)
+    result.calibration = put_result(context, kinds.THRESHOLDS, files, request.model, request.text)
     return result
 
 
@@ -198,16 +156,16 @@ def inspect(request: own.InspectStep, context: StepContext) -> api.InspectSelect
     with use_model(context.artifacts, request.model) as served:
         sparse = sparse_of(request.sparse)
         served.new_cache(sparse)
-        ids = _windows(served, request.text, context)[0]
+        ids = windows_of(served, request.text, context)[0]
         found = inspect_selection(served.model, ids, sparse, cancel=context.cancel)
     result = inspection_to_proto(found)
     scores = {f"layer{layer.layer}": layer.scores for layer in found.layers if layer.scores is not None}
     files = {
-        "selection.json": _json(_document(result)),
+        "selection.json": json_of(document_of(result)),
         "scores.safetensors": save(scores),
         "heat-map.svg": block_heat_map(result),
     }
-    result.selection = _put(context, kinds.SELECTION, files, request.model, request.text)
+    result.selection = put_result(context, kinds.SELECTION, files, request.model, request.text)
     if result.ByteSize() > MESSAGE_BYTES // 2:
         for layer in result.layers:
             layer.ClearField("query_blocks")
@@ -225,7 +183,7 @@ def _profile(
     exit_layers: list[int] | None = None,
     skip: int = 0,
 ) -> ExitProfile:
-    ids = _windows(served, text, context)
+    ids = windows_of(served, text, context)
     return profile(
         served.model,
         ids.split(PROFILE_BATCH),
@@ -246,41 +204,6 @@ def _plug_in_saving(found: ExitProfile, thresholds: Thresholds) -> float:
     return saving(found, depth, heads).gross
 
 
-def _windows(served: ServedModel, text: api.TextSelection, context: StepContext) -> Tensor:
-    texts = [text.literal]
-    if text.text:
-        texts = [row for row, _ in read_split(context.artifacts.path(text.text), text.split)]
-    check_size(text.sequences, text.sequence_tokens)
-    rows = ((one, "") for one in texts)
-    there = cut_windows(rows, served.tokenizer, sequence_tokens=text.sequence_tokens, cancel=context.cancel)
-    if not there.sequences:
-        raise InvalidInput("text", f"fills no window of {text.sequence_tokens} tokens; give more, or ask for less")
-    return there.spread(min(text.sequences, there.sequences)).ids
-
-
-def _put(context: StepContext, kind: str, files: Mapping[str, bytes], model: str, text: api.TextSelection) -> str:
-    parameters: dict[str, Any] = {
-        "model": model,
-        "split": "" if text.literal else text.split,
-        "sequences": text.sequences,
-        "sequence_tokens": text.sequence_tokens,
-    }
-    inputs = [model, *([text.text] if text.text else [])]
-    versions = {name: metadata.version(name) for name in PACKAGES}
-    return context.artifacts.put(kind, dict(files), inputs=inputs, parameters=parameters, versions=versions)
-
-
-def _document(message: Any) -> dict[str, Any]:
-    document: dict[str, Any] = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return document
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, indent=1, sort_keys=True).encode()
-
-
 STEPS = {
     steps.GENERATE: answering.generate,
     steps.SCORE: answering.score,
@@ -291,8 +214,11 @@ STEPS = {
     steps.LOAD_MODEL: load_model,
     steps.UNLOAD_MODEL: unload_model,
     steps.RESOLVE: resolve,
-    steps.PLAN: plan,
-    steps.COMPARE: compare,
+    steps.CUT: selection_steps.cut,
+    steps.MEASURE: selection_steps.measure,
+    steps.NEXT_SETTINGS: selection_steps.next_settings,
+    steps.PLAN: selection_steps.plan,
+    steps.COMPARE: selection_steps.compare_selection,
     steps.PROFILE: profile_early_exit,
     steps.CALIBRATE: calibrate_early_exit,
     steps.BENCHMARK: benchmark,

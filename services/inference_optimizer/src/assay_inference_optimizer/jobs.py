@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
+
 from assay.checkup.v1 import checkup_pb2
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
@@ -15,24 +18,46 @@ PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 
 EXAMINED_SEQUENCES = {"plan": 16, "comparison": 16, "profile": 32}
 EXAMINED_DENSITY = 0.2
 MANY_BLOCKS = 32
+EVERY_SELECTION = tuple(selection for selection in api.Selection.values() if selection)
 
 
 async def plan_sparsity(run: Run, request: api.PlanSparsityRequest) -> api.PlanSparsityResult:
+    """Round after round of settings, each measured in a step of its own; the search is made again from their losses."""
     found = await _resolve(run, request.model, request.text, "calibration", PLAN_SEQUENCES)
+    windows = await run.step("cut", steps.CUT, own.CutStep(model=found.model, text=found.text), model_id=found.model)
     step = own.PlanStep(
         model=found.model,
         text=found.text,
         max_loss_increase_nats=loss_increase_of(request),
         sparse=request.sparse,
         length=request.length or found.context_tokens,
+        sequences=windows.sequences,
     )
+    for turn in count():
+        wanted = await run.step(f"settings/{turn}", steps.NEXT_SETTINGS, step, model_id=found.model)
+        if not wanted.settings:
+            break
+        step.losses.extend(await _measured(run, f"measure/{turn}", found.model, windows, wanted.settings))
     return await run.step("plan", steps.PLAN, step, model_id=found.model)
 
 
 async def compare_selection(run: Run, request: api.CompareSelectionRequest) -> api.CompareSelectionResult:
+    """A step for each way to choose blocks; what is resampled are sequences, once all are there."""
     found = await _resolve(run, request.model, request.text, "test", COMPARE_SEQUENCES)
-    step = own.CompareStep(model=found.model, text=found.text, selections=request.selections, sparse=request.sparse)
-    return await run.step("compare", steps.COMPARE, step, model_id=found.model)
+    windows = await run.step("cut", steps.CUT, own.CutStep(model=found.model, text=found.text), model_id=found.model)
+    # Dense attention is what the others are held against.
+    selections = list(dict.fromkeys([api.SELECTION_DENSE, *(request.selections or EVERY_SELECTION)]))
+    settings = []
+    for selection in selections:
+        setting = api.SparseConfig()
+        setting.CopyFrom(request.sparse)
+        setting.selection = selection
+        settings.append(setting)
+    losses = await _measured(run, "measure", found.model, windows, settings)
+    step = own.CompareStep(
+        model=found.model, text=found.text, selections=selections, sparse=request.sparse, losses=losses
+    )
+    return await run.step("compare", steps.COMPARE, step)
 
 
 async def profile_early_exit(run: Run, request: api.ProfileEarlyExitRequest) -> api.ProfileEarlyExitResult:
@@ -115,6 +140,14 @@ async def _resolve(run: Run, model: str, text: api.TextSelection, split: str, se
     asked.split = text.split or split
     asked.sequences = text.sequences or sequences
     return await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=model, text=asked))
+
+
+async def _measured(
+    run: Run, name: str, model: str, windows: own.Windows, settings: Sequence[api.SparseConfig]
+) -> list[str]:
+    """The losses under each setting, as artifacts."""
+    wanted = [own.MeasureStep(model=model, windows=windows.artifact, sparse=setting) for setting in settings]
+    return [one.artifact for one in await run.map(name, steps.MEASURE, wanted, model_id=model)]
 
 
 PLAN_SPARSITY = Job(f"/{FULL_NAME}/PlanSparsity", api.PlanSparsityRequest, api.PlanSparsityResult, plan_sparsity)

@@ -8,8 +8,15 @@ import pytest
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay_inference_optimizer.core.sparse.config import Method, SparseConfig
-from assay_inference_optimizer.core.sparse.plan_sparsity import LEVELS, plan_sparsity, planning
-from assay_inference_optimizer.core.sparse.quality import SequenceLosses
+from assay_inference_optimizer.core.sparse.plan_sparsity import (
+    LEVELS,
+    SparsityPlan,
+    check_sequences,
+    planning,
+    resumed,
+    search_for,
+)
+from assay_inference_optimizer.core.sparse.quality import SequenceLosses, sequence_losses
 from assay_inference_optimizer.core.sparse.speed import active_weights, predict_speed
 
 LAYERS = 4
@@ -146,9 +153,25 @@ def test_a_lucky_half_does_not_make_a_plan():
     assert [point.rise.mean for point in plan.curve] == pytest.approx([0.02] * 5)
 
 
-def test_half_is_held_out_so_a_few_sequences_are_too_few(llama, text, sparse):
+def test_half_is_held_out_so_a_few_sequences_are_too_few():
     with pytest.raises(InvalidInput, match=r"text: gives 3 sequences.*at least 4"):
-        plan_sparsity(llama, text(3, 130), sparse, length=1024, cancel=CancelToken())
+        check_sequences(3)
+    search = planning(SparseConfig(), LAYERS, range(4), 0.01)
+    few = [SequenceLosses(np.ones(3), {}, 1.0, ())] * len(next(search))
+    with pytest.raises(InvalidInput, match="at least 4"):
+        search.send(few)
+
+
+def test_a_search_goes_on_from_what_was_measured():
+    # Made anew before every round, as by a process that died after each, it asks for the same and ends in the same.
+    weights, losses, rounds = (0.01, 0.005, 0.001, 0.02), [], 0
+    while not isinstance(wanted := resumed(planning(SparseConfig(), LAYERS, range(4), 0.02), losses), SparsityPlan):
+        losses += [SequenceLosses.from_json(losses_of(setting, weights).to_json()) for setting in wanted]
+        rounds += 1
+    whole, measured = found(weights, 0.02)
+    assert wanted == whole
+    assert len(losses) == measured
+    assert rounds > 1
 
 
 def test_bad_budgets_and_models():
@@ -159,11 +182,14 @@ def test_bad_budgets_and_models():
 
 def test_a_plan_of_a_tiny_model_keeps_its_dense_layers_and_its_budget(llama, text, sparse):
     ids = text(6, 130)
-    plan, speed = plan_sparsity(llama, ids, sparse, max_rise_nats=0.2, length=8192, cancel=CancelToken())
+    plan = driven(
+        search_for(llama, sparse, 0.2), lambda setting: sequence_losses(llama, ids, setting, cancel=CancelToken())
+    )
     assert plan.sparse.layer_densities[0] == 1.0
     assert plan.within_budget
     assert plan.rise.high <= 0.2
     assert plan.layer_density[0] == 1.0
+    speed = predict_speed(llama, plan.sparse, plan.layer_density, 8192)
     assert speed.attention_ratio >= speed.prefill_ratio >= 1.0
 
 

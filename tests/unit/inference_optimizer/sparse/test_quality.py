@@ -12,6 +12,7 @@ from assay.cancel import CancelToken
 from assay.errors import Cancelled, Internal, InvalidInput
 from assay.models.predict import token_nats
 from assay_inference_optimizer.core.sparse.config import Method
+from assay_inference_optimizer.core.sparse.fallbacks import Dense, Fallback
 from assay_inference_optimizer.core.sparse.quality import (
     SequenceLosses,
     compare,
@@ -22,6 +23,14 @@ from assay_inference_optimizer.core.sparse.quality import (
 
 def made_up(nats, density=0.2):
     return SequenceLosses(np.asarray(nats, dtype=np.float64), {0: 1.0, 1: density}, density, ())
+
+
+def test_losses_are_read_back_to_their_last_bit():
+    nats = np.random.default_rng(0).normal(size=20)
+    losses = SequenceLosses(nats, {0: 1.0, 3: 0.1 + 0.2}, 1 / 3, (Fallback(0, Dense.CONFIGURED, "is asked to"),))
+    again = SequenceLosses.from_json(losses.to_json())
+    assert np.array_equal(again.nats, nats)
+    assert (again.layer_density, again.density, again.fallbacks) == ({0: 1.0, 3: 0.1 + 0.2}, 1 / 3, losses.fallbacks)
 
 
 def test_rises_and_the_share_of_the_gain_kept():

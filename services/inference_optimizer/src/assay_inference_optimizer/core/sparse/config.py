@@ -50,7 +50,7 @@ class SparseConfig:
     None for all of the (padded) head dimension in `icml` and at most 64 in `v1`. damping, degree: of the walk.
     sink_tokens, window_tokens: at the start and before the query, whose blocks are always kept. target_density:
     attended over causal (query, key) pairs, counted from the chosen blocks. dense_layers: first layers left dense.
-    layer_densities: one a layer (1.0 is dense), in place of target_density and dense_layers; what `plan_sparsity`
+    layer_densities: one a layer (1.0 is dense), in place of target_density and dense_layers; what `planning`
     finds. seed: of the sketch's signs and coordinates and of RANDOM. causal_sketch: a query block's scores depend on
     no later block; False gives the scores of the official release, whose prefill in chunks differs from one in one go.
     """

@@ -9,22 +9,17 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from assay.cancel import CancelToken
 from assay.errors import InvalidInput
-from assay.progress import Progress, silent
 from assay_inference_optimizer.core.sparse.config import Method, SparseConfig
 from assay_inference_optimizer.core.sparse.fallbacks import unsuited
 from assay_inference_optimizer.core.sparse.quality import (
     Floats,
     Interval,
     SequenceLosses,
-    sequence_losses,
     student_rise,
 )
-from assay_inference_optimizer.core.sparse.speed import PredictedSpeed, predict_speed
 
 LEVELS = (0.1, 0.2, 0.35, 0.6)
 """Densities a layer may get, beside 1."""
@@ -90,7 +85,7 @@ def planning(sparse: SparseConfig, layers: int, suited: Sequence[int], max_rise_
     uniform = [_setting(sparse, layers, dict.fromkeys(suited, level)) for level in LEVELS]
     alone = [_setting(sparse, layers, {layer: level}) for layer in suited for level in LEVELS]
     dense, *found = yield [replace(sparse, method=Method.DENSE), *uniform, *alone]
-    _check_sequences(dense.nats.size)
+    check_sequences(dense.nats.size)
     tried = [_Tried(*one, dense) for one in zip(LEVELS, uniform, found[: len(LEVELS)], strict=True)]
     rises = iter(_rises(losses, dense)[_CHOOSING].mean() for losses in found[len(LEVELS) :])
     cost = {layer: _monotone([float(next(rises)) for _ in LEVELS]) for layer in suited}
@@ -121,40 +116,29 @@ def planning(sparse: SparseConfig, layers: int, suited: Sequence[int], max_rise_
     return SparsityPlan(plan.setting, plan.losses.layer_density, dense_loss, point.loss_nats, point.rise, True, curve)
 
 
-def plan_sparsity(
-    model: PreTrainedModel,
-    ids: Tensor,
-    sparse: SparseConfig,
-    *,
-    max_rise_nats: float = 0.01,
-    length: int,
-    batch: int = 4,
-    cancel: CancelToken,
-    progress: Progress = silent,
-) -> tuple[SparsityPlan, PredictedSpeed]:
-    """The plan for a text, and how much faster a prefill of `length` tokens it predicts.
-
-    ids: [S, T] int64, S at least MIN_SEQUENCES, every second one held out (`planning`). The first
-    `sparse.dense_layers` layers stay dense. Raises InvalidInput and what `sequence_losses` raises.
-    """
-    _check_sequences(len(ids))
+def search_for(model: PreTrainedModel, sparse: SparseConfig, max_rise_nats: float) -> Planning:
+    """`planning` for a model. The first `sparse.dense_layers` layers stay dense."""
     text = model.config.get_text_config(decoder=True)
-    layers = int(text.num_hidden_layers)
-    left_out = unsuited(text)
+    layers, left_out = int(text.num_hidden_layers), unsuited(text)
     suited = [layer for layer in range(sparse.dense_layers, layers) if layer not in left_out]
-    search = planning(sparse, layers, suited, max_rise_nats)
-    wanted, done = next(search), 0
-    while True:
-        losses = []
-        for setting in wanted:
-            progress(done, 0, "settings")
-            losses.append(sequence_losses(model, ids, setting, batch=batch, cancel=cancel))
-            done += 1
-        try:
-            wanted = search.send(losses)
-        except StopIteration as ended:
-            plan: SparsityPlan = ended.value
-            return plan, predict_speed(model, plan.sparse, plan.layer_density, length)
+    return planning(sparse, layers, suited, max_rise_nats)
+
+
+def resumed(search: Planning, losses: Sequence[SequenceLosses]) -> list[SparseConfig] | SparsityPlan:
+    """Where a new search stands once it knows `losses`, in the order it asks for them: what it wants next, or its plan.
+
+    A search is made again from what was measured, and so outlives the process that drives it.
+    """
+    wanted, known = next(search), 0
+    try:
+        while known < len(losses):
+            answer = losses[known : known + len(wanted)]
+            known += len(answer)
+            wanted = search.send(list(answer))
+    except StopIteration as ended:
+        plan: SparsityPlan = ended.value
+        return plan
+    return wanted
 
 
 def _setting(sparse: SparseConfig, layers: int, densities: Mapping[int, float]) -> SparseConfig:
@@ -188,7 +172,8 @@ def _rises(losses: SequenceLosses, dense: SequenceLosses) -> Floats:
     return losses.nats - dense.nats
 
 
-def _check_sequences(count: int) -> None:
+def check_sequences(count: int) -> None:
+    """InvalidInput for fewer than MIN_SEQUENCES."""
     if count < MIN_SEQUENCES:
         raise InvalidInput(
             "text", f"gives {count} sequences; half of them are held out, so give at least {MIN_SEQUENCES}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from assay_inference_optimizer.core.finite import finite
 from assay_inference_optimizer.core.sparse.attach import attach
 from assay_inference_optimizer.core.sparse.cache import SparseCache
 from assay_inference_optimizer.core.sparse.config import Method, SparseConfig
-from assay_inference_optimizer.core.sparse.fallbacks import Fallback
+from assay_inference_optimizer.core.sparse.fallbacks import Dense, Fallback
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +45,26 @@ class SequenceLosses:
     layer_density: Mapping[int, float]
     density: float
     fallbacks: tuple[Fallback, ...]
+
+    def to_json(self) -> bytes:
+        """Every number to its last bit."""
+        document = {
+            "nats": self.nats.tolist(),
+            "layer_density": {str(layer): density for layer, density in self.layer_density.items()},
+            "density": self.density,
+            "fallbacks": [[one.layer, one.why.value, one.detail] for one in self.fallbacks],
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> SequenceLosses:
+        document = json.loads(data)
+        return cls(
+            np.array(document["nats"], dtype=np.float64),
+            {int(layer): density for layer, density in document["layer_density"].items()},
+            document["density"],
+            tuple(Fallback(layer, Dense(why), detail) for layer, why, detail in document["fallbacks"]),
+        )
 
 
 @dataclass(frozen=True)
