@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from contract.inference_optimizer.asking import SPARSE, generate, request
 from contract.inference_optimizer.conftest import new_id
+from prometheus_client import REGISTRY
 from safetensors.numpy import load
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save
@@ -86,10 +87,15 @@ def test_a_model_of_no_numbers_is_the_same_error_everywhere(connection: Connecti
             stub.CompareSelection, api.CompareSelectionRequest(**subject, sparse=SPARSE), api.CompareSelectionResult
         ),
     ]
+    retried = []
     for one in asked:
         with pytest.raises(Internal, match="no numbers") as caught:
             one()
         assert caught.value.reason == "NON_FINITE"
+        retried.append("again with dense" in caught.value.message)
+    # Sparse attention alone has something else to try; a measurement of it has not.
+    assert retried == [False, True, False, False, False, False, False]
+    assert REGISTRY.get_sample_value("assay_inference_optimizer_dense_retries_total", {"outcome": "failed"})
 
 
 def test_skipped_tokens_are_context_alone(connection: Connection, stub: Any, trained: Any) -> None:

@@ -54,30 +54,35 @@ DRAFT_TOKENS = 8
 
 
 def generate(request: api.GenerateRequest, context: StepContext) -> Iterator[api.GenerateResponse]:
-    sampling = sampling_of(request.sampling)
     with use_model(context.artifacts, request.model) as served:
-        ids = prompt_ids(served, request.prompt)
-        sampling = _fitted(served, sampling, len(ids))
-        served.check_length(len(ids), sampling.max_new_tokens)
-        sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-        cache = served.new_cache(sparse)
-        drafting = _drafting(served, request.early_exit, sampling, context)
-        if drafting is not None and sparse is not None:
-            raise Unimplemented("early_exit: is not served with sparse attention yet; leave one of them out")
-        size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse)
-        SESSIONS.budget.reserve(size, "this request")
-        drafts = drafting(torch.tensor([ids], device=served.model.device), cache) if drafting else None
-        asked = Request(
-            Context(cache, pending=list(ids)),
-            sampling,
-            context.cancel,
-            AnswerText(served.decode, sampling.stop),
-            drafts,
-            on_end=lambda: SESSIONS.budget.release(size),
-        )
+        asked = _asked(served, request, context)
         served.loop.submit(asked)
         for generated in _messages(served, asked):
             yield api.GenerateResponse(generated=generated)
+
+
+def _asked(served: ServedModel, request: api.GenerateRequest, context: StepContext) -> Request:
+    """With its bytes reserved, and nothing beside it that holds its cache. Raises what is wrong with the asking."""
+    sampling = sampling_of(request.sampling)
+    ids = prompt_ids(served, request.prompt)
+    sampling = _fitted(served, sampling, len(ids))
+    served.check_length(len(ids), sampling.max_new_tokens)
+    sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
+    cache = served.new_cache(sparse)
+    drafting = _drafting(served, request.early_exit, sampling, context)
+    if drafting is not None and sparse is not None:
+        raise Unimplemented("early_exit: is not served with sparse attention yet; leave one of them out")
+    size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse)
+    SESSIONS.budget.reserve(size, "this request")
+    drafts = drafting(torch.tensor([ids], device=served.model.device), cache) if drafting else None
+    return Request(
+        Context(cache, pending=list(ids)),
+        sampling,
+        context.cancel,
+        AnswerText(served.decode, sampling.stop),
+        drafts,
+        on_end=lambda: SESSIONS.budget.release(size),
+    )
 
 
 def score(request: api.ScoreRequest, context: StepContext) -> api.ScoreResponse:
@@ -112,12 +117,14 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
             if lent.kept is None:
                 lent.kept = Kept(fresh, 0)
             lent.kept.context.pending += more
+            retried = False
             if lent.kept.context.pending:
                 lent.kept.context.logits = None
                 asked = Request(lent.kept.context, None, context.cancel, AnswerText(served.decode))
                 served.loop.submit(asked)
                 for _ in asked.events():
                     pass
+                retried = asked.dense_retry
             write_session(objects, record.with_tokens(more))
             cache = lent.kept.context.cache
             answer = api.PrefillResponse(
@@ -126,6 +133,7 @@ def prefill(step: own.PrefillStep, context: StepContext) -> api.PrefillResponse:
                 cache_bytes=held_bytes(cache),
                 layers=layers_to_proto(densities(cache), fallbacks(cache)),
                 rebuilt=rebuilt,
+                dense_retry=retried,
             )
             if settings is not None:
                 answer.sparse.CopyFrom(sparse_to_proto(settings))

@@ -17,6 +17,7 @@ from assay.inference_optimizer.v1 import steps_pb2 as own
 from assay.server.call import current_call
 from assay.server.service import Front
 from assay_inference_optimizer import jobs, kinds, steps
+from assay_inference_optimizer.dense_retries import count_answered, counting_failures
 from assay_inference_optimizer.requests import (
     check_benchmark,
     check_generate,
@@ -136,16 +137,21 @@ class InferenceOptimizerServicer(inference_optimizer_pb2_grpc.InferenceOptimizer
         return await self._run(steps.UNLOAD_MODEL, api.UnloadModelRequest(model=digest), digest)
 
     async def _run(self, step: Step[RequestT, ReplyT], request: RequestT, model_id: str = "") -> ReplyT:
-        return await self._front.engine.run(step, request, current_call().step_call(model_id=model_id))
+        with counting_failures():
+            reply = await self._front.engine.run(step, request, current_call().step_call(model_id=model_id))
+        count_answered(reply)
+        return reply
 
     async def _stream(
         self, step: Step[RequestT, ReplyT], request: RequestT, model_id: str
     ) -> AsyncGenerator[ReplyT, None]:
         call = current_call().step_call(model_id=model_id)
-        async with aclosing(self._front.engine.stream(step, request, call)) as events:
-            async for event in events:
-                if not isinstance(event, StepProgress):
-                    yield event
+        with counting_failures():
+            async with aclosing(self._front.engine.stream(step, request, call)) as events:
+                async for event in events:
+                    if not isinstance(event, StepProgress):
+                        count_answered(event)
+                        yield event
 
     async def _model_of(self, session: str) -> str:
         """The model of the caller's session: calls that continue it go where that model is, and so its cache."""

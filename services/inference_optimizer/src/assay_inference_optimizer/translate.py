@@ -153,6 +153,7 @@ def usage_to_proto(served: ServedModel, ended: Ended) -> api.Usage:
         drafted_tokens=ended.drafted,
         accepted_tokens=ended.accepted,
         model=served.digest,
+        dense_retry=ended.dense_retry,
     )
 
 

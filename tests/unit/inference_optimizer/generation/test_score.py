@@ -10,11 +10,11 @@ import torch
 
 from assay.cancel import CancelToken
 from assay.errors import Internal
-from assay_inference_optimizer.core.finite import DENSE_RETRY
 from assay_inference_optimizer.core.generation import forward, score
 from assay_inference_optimizer.core.generation.cache_budget import CacheBudget
 from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
+from assay_inference_optimizer.core.no_numbers import DENSE_RETRY
 from assay_inference_optimizer.core.sparse.cache import SparseCache
 from assay_inference_optimizer.core.sparse.config import SparseConfig
 

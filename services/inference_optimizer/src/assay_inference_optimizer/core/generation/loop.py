@@ -3,7 +3,8 @@
 Each turn reads a bounded piece of the prompts, so that a long one does not hold up answers, and then adds a token to
 every request that is past its own. Requests whose caches can be put side by side share the pass; those with recurrent
 state or early exit take one each. What a request answers depends on nothing but itself: its cache and its random
-numbers are its own, and sharing a pass changes logits by float rounding alone.
+numbers are its own, and sharing a pass changes logits by float rounding alone. Where sparse attention gives logits that
+are no numbers, a request reads everything again densely, and fails only where that gives none either.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import ParamSpec
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from assay.errors import AssayError, Internal
 from assay.models.language_model import FinishReason
@@ -32,6 +33,7 @@ from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS, pi
 from assay_inference_optimizer.core.generation.joint_cache import can_join
 from assay_inference_optimizer.core.generation.request import Alternative, Context, Drafted, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import choose
+from assay_inference_optimizer.core.no_numbers import is_non_finite, not_even_densely
 
 MAX_ROWS = 64
 
@@ -68,7 +70,7 @@ class BatchingLoop:
         while True:
             with self._lock:
                 for row in self._waiting:  # who has gone need not wait for a place to be told
-                    _guarded([row], row.check)
+                    self._guarded([row], row.check)
                 self._waiting = list(_live(self._waiting))
                 room = MAX_ROWS - len(rows)
                 rows += self._waiting[:room]
@@ -83,15 +85,15 @@ class BatchingLoop:
     def _turn(self, rows: Sequence[Request]) -> None:
         """One step of everything."""
         for row in rows:
-            _guarded([row], row.check)
+            self._guarded([row], row.check)
         room = PREFILL_TOKENS
         for row in _live(rows):
             before = row.context.read
             if row.drafts is not None and (room > 0 or not row.context.pending):
-                _guarded([row], self._draft, row)
+                self._guarded([row], self._draft, row)
             elif row.drafts is None and row.reading and room > 0:
-                _guarded([row], self._read, row)
-            room -= row.context.read - before
+                self._guarded([row], self._read, row)
+            room -= max(0, row.context.read - before)  # less than before where it began again
         plain = [row for row in rows if row.drafts is None]
         groups: dict[Hashable, list[Request]] = {}
         for row in _live(plain):
@@ -99,12 +101,12 @@ class BatchingLoop:
                 groups.setdefault(self._company(row), []).append(row)
         for group in groups.values():
             if len(group) > 1:
-                _guarded(group, self._step, group)
+                self._guarded(group, self._step, group)
             else:
-                _guarded(group, self._step_alone, group[0])
+                self._guarded(group, self._step_alone, group[0])
         for row in _live(plain):
             if row.context.logits is not None:
-                _guarded([row], self._answer, row)
+                self._guarded([row], self._answer, row)
 
     def _company(self, row: Request) -> Hashable:
         """Requests for which this is equal share a pass."""
@@ -132,7 +134,7 @@ class BatchingLoop:
         for row, context, own in zip(rows, contexts, logits, strict=True):
             context.took(1)
             # One row's overflow is not its neighbours' failure.
-            _guarded([row], _take_logits, context, own)
+            self._guarded([row], _take_logits, context, own)
 
     def _answer(self, row: Request) -> None:
         """The next token of a request whose logits are there, or its end."""
@@ -187,6 +189,38 @@ class BatchingLoop:
         elif len(row.generated) == row.sampling.max_new_tokens:
             self._end(row, FinishReason.LENGTH)
 
+    def _guarded(
+        self, rows: Sequence[Request], work: Callable[P, object], *arguments: P.args, **named: P.kwargs
+    ) -> None:
+        """Does `work` on behalf of `rows`; where it fails they end with the error, and the loop goes on."""
+        try:
+            work(*arguments, **named)
+        except AssayError as error:
+            for row in rows:
+                if not is_non_finite(error):
+                    row.end(error)
+                elif row.dense_retry:
+                    row.end(not_even_densely())
+                elif sparse_settings(row.context.cache) is None:
+                    row.end(error)
+                else:
+                    self._begin_again_densely(row)
+        except Exception:
+            error_id = uuid.uuid4().hex[:12]
+            log.exception("generation failed, error id %s", error_id)
+            failed = Internal(
+                f"an unexpected error happened; quote error id {error_id} when you report it",
+                reason="UNEXPECTED",
+                metadata={"error_id": error_id},
+            )
+            for row in rows:
+                row.end(failed)
+
+    def _begin_again_densely(self, row: Request) -> None:
+        """Sparse attention gave no numbers: the rest of the answer is dense attention's, which reads all of it."""
+        row.dense_retry = True
+        row.context.begin_again(DynamicCache(config=self._model.config))
+
     def _end(self, row: Request, reason: FinishReason | None) -> None:
         rest = row.text.finish()
         if row.text.stopped:
@@ -202,31 +236,13 @@ class BatchingLoop:
                 fallbacks(cache),
                 row.drafted,
                 row.accepted,
+                row.dense_retry,
             )
         )
 
 
 def _live(rows: Sequence[Request]) -> Sequence[Request]:
     return [row for row in rows if not row.ended]
-
-
-def _guarded(rows: Sequence[Request], work: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> None:
-    """Does `work` on behalf of `rows`; where it fails they end with the error, and the loop goes on."""
-    try:
-        work(*arguments, **named)
-    except AssayError as error:
-        for row in rows:
-            row.end(error)
-    except Exception:
-        error_id = uuid.uuid4().hex[:12]
-        log.exception("generation failed, error id %s", error_id)
-        failed = Internal(
-            f"an unexpected error happened; quote error id {error_id} when you report it",
-            reason="UNEXPECTED",
-            metadata={"error_id": error_id},
-        )
-        for row in rows:
-            row.end(failed)
 
 
 def _take_logits(context: Context, logits: Tensor) -> None:

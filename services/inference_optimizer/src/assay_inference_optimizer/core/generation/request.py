@@ -21,14 +21,19 @@ from assay_inference_optimizer.core.generation.sampling import Sampling
 class Context:
     """What a model has read: a cache that nobody else holds, and how to go on from it.
 
-    cache: keys and values of batch 1. read: tokens in it. pending: tokens that follow and are not in it yet.
+    cache: keys and values of batch 1. pending: tokens that follow and are not in it yet. history: those in it.
     logits: [V] float32 on the CPU, of the last token read; None where one is pending, or none was read.
     """
 
     cache: Cache
     pending: list[int] = field(default_factory=list)
-    read: int = 0
+    history: list[int] = field(default_factory=list)
     logits: Tensor | None = None
+
+    @property
+    def read(self) -> int:
+        """Tokens in the cache."""
+        return len(self.history)
 
     @property
     def tokens(self) -> int:
@@ -36,8 +41,13 @@ class Context:
 
     def took(self, tokens: int) -> None:
         """The cache holds that many more."""
+        self.history += self.pending[:tokens]
         del self.pending[:tokens]
-        self.read += tokens
+
+    def begin_again(self, cache: Cache) -> None:
+        """With an empty cache, which is to read all of it."""
+        self.pending = [*self.history, *self.pending]
+        self.cache, self.history, self.logits = cache, [], None
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,8 @@ class NewToken:
 class Ended:
     """The last event of a request. text: what was held back. densities, fallbacks: by layer, empty where dense.
 
-    finish_reason: None where only the prompt was read. drafted, accepted: tokens, in self-speculation.
+    finish_reason: None where only the prompt was read. drafted, accepted: tokens, in self-speculation. dense_retry:
+    whether sparse attention gave no numbers, and all was read again densely.
     """
 
     finish_reason: FinishReason | None
@@ -78,6 +89,7 @@ class Ended:
     fallbacks: Mapping[int, str] = field(default_factory=dict)
     drafted: int = 0
     accepted: int = 0
+    dense_retry: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Request:
         self.prompt_tokens = context.tokens
         self.generated: list[int] = []
         self.drafted = self.accepted = 0
-        self.ended = False
+        self.ended = self.dense_retry = False
         self.random = torch.Generator()
         if sampling is not None:
             self.random.manual_seed(sampling.seed)
@@ -130,8 +142,8 @@ class Request:
 
     @property
     def reading(self) -> bool:
-        """Whether a prompt is being read, rather than an answer's newest token."""
-        return bool(self.context.pending) and not self._answers
+        """Whether a prompt, or all there is once more, is being read, rather than an answer's newest token."""
+        return len(self.context.pending) > self._answers
 
     def tell(self, event: NewToken) -> None:
         self._answers = True

@@ -11,13 +11,14 @@ import torch
 from assay.cancel import CancelToken
 from assay.errors import Internal, InvalidInput
 from assay.models.language_model import Score
-from assay_inference_optimizer.core.finite import finite, is_non_finite, not_even_densely
+from assay_inference_optimizer.core.finite import finite
 from assay_inference_optimizer.core.generation.answer_text import spelled
 from assay_inference_optimizer.core.generation.cache_budget import CacheBudget
 from assay_inference_optimizer.core.generation.cache_facts import reading
 from assay_inference_optimizer.core.generation.forward import piece_tokens, read_all
 from assay_inference_optimizer.core.generation.request import Alternative
 from assay_inference_optimizer.core.generation.served_model import ServedModel
+from assay_inference_optimizer.core.no_numbers import is_non_finite, not_even_densely
 from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 FLOAT_BYTES = 4
