@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests python -m bench.recall [--recipe NAME] [--seeds N...] [--questions N] [--densities D...]
 
-Models are the zoo's `recall`, where each pair stands once, two tokens in a block of noise, or `recall-restated`, where
-it fills the block; from the store that ASSAY_STORE names, and a seed it lacks is trained first, in minutes.
+Models are the zoo's `recall`, where a pair and a question are two tokens in a block of noise each, or
+`recall-passages`, where both are as long as a block; from the store that ASSAY_STORE names, and a seed it lacks is
+trained first, in minutes.
 Densities are attended over causal pairs, counted from the chosen blocks and averaged over all layers. One thread.
 """
 
@@ -93,7 +94,7 @@ def settings(densities: list[float], head_dim: int) -> list[tuple[str, SparseCon
             for method in METHODS:
                 sparse = replace(BASE, method=method, target_density=density)
                 found.append((f"{mode} {method.value} {density:g}", sparse, mode))
-                if method in (Method.SKETCH_WALK, Method.ONE_HOP) and density == BAR_DENSITY:
+                if method is Method.SKETCH_WALK or (method is Method.ONE_HOP and density == BAR_DENSITY):
                     quarter = replace(sparse, sketch_dim=head_dim // 4)
                     found.append((f"{mode} {method.value} {density:g} r=d/4", quarter, mode))
         default = replace(BASE, dense_layers=SparseConfig().dense_layers, target_density=BAR_DENSITY)
@@ -192,7 +193,7 @@ def surroundings() -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", choices=("recall", "recall-restated"), default="recall")
+    parser.add_argument("--recipe", choices=("recall", "recall-passages"), default="recall")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--questions", type=int, default=2000, help=f"of each model, a multiple of {PER_CONTEXT}")
     parser.add_argument("--densities", nargs="+", type=float, default=[0.05, 0.1, 0.15, 0.2])

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.zoo.recall_words import QUESTION_TOKENS, VOCABULARY
+from assay.zoo.recall_words import VOCABULARY, question_tokens, questions_beside
 from assay.zoo.recipe import Recipe, Stage
 
 CONTEXT = 1024
 
 
-def _llama(layers: int, heads: int, head_dim: int, *, context: int = 2 * CONTEXT) -> dict[str, Any]:
+def _llama(layers: int, heads: int, head_dim: int, **settings: Any) -> dict[str, Any]:
     width = heads * head_dim
     return {
         "hidden_size": width,
@@ -22,10 +22,11 @@ def _llama(layers: int, heads: int, head_dim: int, *, context: int = 2 * CONTEXT
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
         "head_dim": head_dim,
-        "max_position_embeddings": context,
+        "max_position_embeddings": 2 * CONTEXT,
         # So wide, copying is learned within 200 steps; at the usual 0.02 not within 350.
         "initializer_range": 0.05,
         "tie_word_embeddings": True,
+        **settings,
     }
 
 
@@ -33,7 +34,7 @@ def _recall_stage(
     pairs: int, noise: int, steps: int, batch: int, rates: tuple[float, float], *, hops: int = 2, restated: int = 1
 ) -> Stage:
     """noise: tokens between the pairs."""
-    tokens = (2 * restated + QUESTION_TOKENS) * pairs + noise
+    tokens = 2 * restated * pairs + question_tokens(restated) * questions_beside(pairs, restated) + noise
     return Stage(
         f"{pairs} pairs" + ("" if restated == 1 else f", {restated} times"),
         steps,
@@ -65,16 +66,16 @@ _RECALL_STAGES = (
     _recall_stage(24, 905, 80, 8, (_FINE, 1e-4)),
 )
 
-# The same up to here, then every pair said again and again: what a block is about, not one word of it.
-_RESTATED_STAGES = (
+# The same up to here, then every pair and every question said again and again: what a block is about, not one word.
+_PASSAGES_STAGES = (
     *_RECALL_STAGES[:4],
     _recall_stage(8, 20, 60, 48, (_STEADY, _STEADY), restated=2),
     _recall_stage(9, 35, 50, 32, (_STEADY, _STEADY), restated=3),
     _recall_stage(10, 60, 50, 32, (_STEADY, _STEADY), restated=4),
     _recall_stage(12, 100, 50, 24, (_STEADY, _STEADY), restated=6),
     _recall_stage(16, 150, 60, 16, (_STEADY, _STEADY), restated=8),
-    _recall_stage(20, 260, 50, 12, (_STEADY, _FINE), restated=8),
-    _recall_stage(24, 569, 70, 8, (_FINE, 1e-4), restated=8),
+    _recall_stage(20, 260, 60, 12, (_STEADY, _FINE), restated=8),
+    _recall_stage(24, 436, 110, 8, (_FINE, 1e-4), restated=8),
 )
 
 # Copying over all 1022 tokens alike takes thousands of steps, and over a few of them is lost when others join. With
@@ -104,12 +105,12 @@ ATTENTION: tuple[Recipe, ...] = (
         source="recall",
     ),
     Recipe(
-        "recall-restated",
-        "the same with each pair stated eight times in a row, half a block or more of it",
+        "recall-passages",
+        "the same with each pair and the question stated eight times in a row, as long as a block",
         "llama",
-        _llama(4, 2, 32),
-        steps=sum(stage.steps for stage in _RESTATED_STAGES),
-        stages=_RESTATED_STAGES,
+        _llama(4, 1, 64, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
+        steps=sum(stage.steps for stage in _PASSAGES_STAGES),
+        stages=_PASSAGES_STAGES,
         sequence_length=CONTEXT,
         vocabulary=VOCABULARY,
         source="recall",

@@ -45,15 +45,16 @@ def measure_recall(recipe: Recipe, model: Any, *, cancel: CancelToken) -> Recall
         per_context=PER_CONTEXT,
         restated=last.restated,
     )
+    context = recipe.sequence_length - asked.question_tokens
     right = []
     with torch.inference_mode():
         for start in range(0, QUESTIONS, PER_CONTEXT * _CONTEXTS_AT_ONCE):
             cancel.check()
             chunk = slice(start, start + PER_CONTEXT * _CONTEXTS_AT_ONCE)
             prompts, cache = asked.prompts[chunk], DynamicCache(config=model.config)
-            model(input_ids=prompts[::PER_CONTEXT, :-2], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            model(input_ids=prompts[::PER_CONTEXT, :context], past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache.batch_repeat_interleave(PER_CONTEXT)
-            logits = model(input_ids=prompts[:, -2:], past_key_values=cache, use_cache=True).logits
+            logits = model(input_ids=prompts[:, context:], past_key_values=cache, use_cache=True).logits
             right.append(logits[:, -1].argmax(-1) == asked.answers[chunk])
     one, two = (torch.cat(right)[asked.hops == hops].double().mean().item() for hops in (1, 2))
     return RecallHeldOut(QUESTIONS, last.pairs, recipe.sequence_length, one, two, 1 / last.pairs)

@@ -25,10 +25,11 @@ from assay.zoo.recall_words import (
     NOISE,
     NOISE_ID,
     ONE_HOP_ID,
-    QUESTION_TOKENS,
     SYMBOL_ID,
     SYMBOLS,
     TWO_HOPS_ID,
+    question_tokens,
+    questions_beside,
 )
 from assay.zoo.tokenizer import END, END_ID, PAD, PAD_ID
 
@@ -45,14 +46,15 @@ class RecallBatch:
 class RecallQuestions:
     """prompts: [n, T] int64, each ending with a question; answers: [n] int64, the token that comes next.
 
-    hops: [n] int64, 1 or 2. needed: [n, 2] int64, where the keys of the needed pairs stand; the second is -1 with one
-    hop.
+    hops: [n] int64, 1 or 2. needed: [n, 2] int64, where the keys of the needed pairs first stand; the second is -1 with
+    one hop. question_tokens: of the question that each prompt ends with.
     """
 
     prompts: Tensor
     answers: Tensor
     hops: Tensor
     needed: Tensor
+    question_tokens: int
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -75,28 +77,30 @@ def recall_batch(
     """Sequences to train on: about as many questions as pairs, half of them over two hops, none asked twice.
 
     A question asked again would be answered by copying the earlier answer. hops: 1 for questions over one hop alone.
-    restated: as in `recall_questions`.
+    restated: as in `recall_questions`; above 1 there are half as many questions, to leave room for the pairs.
     Raises InvalidInput for a number of pairs that symbols or `tokens` do not allow.
     """
-    two_hops = pairs // 2 if hops == 2 else 0
-    one_hop = pairs - two_hops
-    asked = one_hop + two_hops
+    asked = questions_beside(pairs, restated)
+    two_hops = asked // 2 if hops == 2 else 0
+    one_hop = asked - two_hops
     ids, drawn = _scatter(batch, pairs, tokens, asked, generator, chained=hops == 2, restated=restated)
-    rows = torch.arange(batch)[:, None]
     # Columns of `index`: which pair is asked for over one hop, then which chain over two.
     index = torch.cat(
-        [_permutations(batch, pairs, one_hop, generator), _permutations(batch, two_hops, None, generator)], 1
+        [
+            _permutations(batch, pairs, one_hop, generator),
+            _permutations(batch, drawn.chains, two_hops, generator),
+        ],
+        1,
     )
     far = (torch.arange(asked) >= one_hop).expand(batch, asked)
     order = torch.rand(batch, asked, generator=generator).argsort(1)
-    keys, answers = _ask(drawn, index.gather(1, order), far.gather(1, order))
-    first = tokens - QUESTION_TOKENS * asked
-    columns = first + QUESTION_TOKENS * torch.arange(asked)
-    ids[rows, columns] = torch.where(far.gather(1, order), TWO_HOPS_ID, ONE_HOP_ID)
-    ids[rows, columns + 1] = keys
-    ids[rows, columns + 2] = answers
+    index, far = index.gather(1, order), far.gather(1, order)
+    keys, answers = _ask(drawn, index, far)
+    marks = torch.where(far, TWO_HOPS_ID, ONE_HOP_ID)
+    questions = torch.cat([torch.stack([marks, keys], -1).repeat(1, 1, restated), answers[..., None]], -1)
+    ids[:, tokens - questions[0].numel() :] = questions.flatten(1)
     is_answer = torch.zeros(batch, tokens, dtype=torch.bool)
-    is_answer[:, columns + 2] = True
+    is_answer[:, range(tokens - 1, tokens - 1 - questions[0].numel(), -question_tokens(restated))] = True
     return RecallBatch(ids, is_answer[:, 1:])
 
 
@@ -105,9 +109,10 @@ def recall_questions(
 ) -> RecallQuestions:
     """`count` prompts of `tokens` tokens with one question each, by turns over one hop and over two; a pure function.
 
-    tokens: the question's two included. per_context: so many prompts after one another are the same but for their
-    questions. restated: times that each pair stands, one right after the other: what a block is about, not one word of
-    it. Raises InvalidInput like `recall_batch`, and where `count` is no multiple of `per_context`.
+    tokens: the question's included. per_context: so many prompts after one another are the same but for their
+    questions. restated: times that each pair stands, one right after the other, and the question too: what a block is
+    about, not one word of it. Raises InvalidInput like `recall_batch`, and where `count` is no multiple of
+    `per_context`.
     """
     if per_context < 1 or count % per_context:
         raise InvalidInput("count", f"is {count}; give a multiple of per_context, {per_context}")
@@ -120,11 +125,11 @@ def recall_questions(
     one = torch.randint(pairs, (count, 1), generator=generator)
     index = torch.where(far, torch.randint(drawn.chains, (count, 1), generator=generator), one)
     keys, answers = _ask(drawn, index, far)
-    ids[:, -3:-2] = torch.where(far, TWO_HOPS_ID, ONE_HOP_ID)
-    ids[:, -2:-1] = keys
+    question = torch.cat([torch.where(far, TWO_HOPS_ID, ONE_HOP_ID), keys], 1).repeat(1, restated)
+    ids[:, -1 - question.shape[1] : -1] = question
     second = drawn.positions.gather(1, (index + drawn.chains).clamp(max=pairs - 1))
     needed = torch.cat([drawn.positions.gather(1, index), torch.where(far, second, -1)], 1)
-    return RecallQuestions(ids[:, :-1], answers[:, 0], torch.where(far[:, 0], 2, 1), needed)
+    return RecallQuestions(ids[:, :-1], answers[:, 0], torch.where(far[:, 0], 2, 1), needed, question.shape[1])
 
 
 def recall_tokenizer() -> Any:
@@ -157,9 +162,10 @@ def _scatter(
     """Noise [B, tokens] with the pairs in what the questions leave free, one anywhere in each of equal stretches."""
     if not 2 <= pairs <= MAX_PAIRS:
         raise InvalidInput("pairs", f"are {pairs}; give 2 to {MAX_PAIRS}")
-    stretch = (tokens - QUESTION_TOKENS * asked) // pairs
+    questions = question_tokens(restated) * asked
+    stretch = (tokens - questions) // pairs
     if stretch < 2 * restated:
-        least = 2 * restated * pairs + QUESTION_TOKENS * asked
+        least = 2 * restated * pairs + questions
         raise InvalidInput("sequence_length", f"is too short for {pairs} pairs; give {least} or more")
     chains = pairs // 2 if chained else 0
     others = pairs - 2 * chains

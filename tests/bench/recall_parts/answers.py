@@ -38,13 +38,15 @@ def answers(
 ) -> Answers:
     """Each context is read once; its questions then go on from copies of what was read.
 
-    prefill: contexts are read up to their last whole block, and the block that ends with the question is read as the
-    last one of a prompt. decode: the question's two tokens are decoding steps after everything else was read.
+    prefill: contexts are read up to their last whole block, and what ends with the question is read as the end of a
+    prompt. decode: the question's last two tokens are decoding steps after everything else was read.
     """
     attach(model)
     tokens = questions.prompts.shape[1]
     size = sparse.block_size
-    split = (tokens - 1) // size * size if mode == "prefill" else tokens - 2
+    split = (tokens - questions.question_tokens) // size * size
+    # A mark and a key, of a question that stands several times the last ones.
+    end = tokens if mode == "prefill" else tokens - 2
     right: list[Tensor] = []
     densities: list[float] = []
     step = CONTEXTS_AT_ONCE * per_context
@@ -55,11 +57,10 @@ def answers(
             prefill(model, prompts[::per_context, :split], cache, cancel=CANCEL)
             densities.append(cache.mean_density())
             cache.batch_repeat_interleave(per_context)
-            if mode == "prefill":
-                logits = prefill(model, prompts[:, split:], cache, cancel=CANCEL)
-            else:
+            logits = prefill(model, prompts[:, split:end], cache, cancel=CANCEL)
+            if mode == "decode":
                 cache.forget_density()
-                for position in range(split, tokens):
+                for position in range(end, tokens):
                     step_ids = prompts[:, position : position + 1]
                     logits = model(input_ids=step_ids, past_key_values=cache, use_cache=True).logits
                 densities[-1] = cache.mean_density()

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from assay.errors import InvalidInput
+from assay.zoo.attention_recipes import CONTEXT
 from assay.zoo.recall_task import recall_batch, recall_questions, recall_tokenizer
 from assay.zoo.recall_words import NOISE_ID, ONE_HOP_ID, SYMBOL_ID, TWO_HOPS_ID, VOCABULARY
+from assay.zoo.recipes import recipe
 
 
 def is_symbol(token: int) -> bool:
@@ -77,13 +79,46 @@ def test_a_window_of_a_tenth_sees_a_tenth_of_the_needed_pairs() -> None:
     assert both < 0.03
 
 
-def test_a_restated_pair_stands_so_many_times_in_a_row() -> None:
+def test_a_restated_pair_and_its_question_stand_so_many_times_in_a_row() -> None:
     questions = recall_questions(20, 6, 200, seed=4, restated=5)
-    for row, (first, _) in zip(questions.prompts.tolist(), questions.needed.tolist(), strict=True):
-        pair = row[first : first + 2]
-        assert pair[0] == row[-1]
+    assert questions.question_tokens == 10
+    for row, hops, (first, _) in zip(
+        questions.prompts.tolist(), questions.hops.tolist(), questions.needed.tolist(), strict=True
+    ):
+        pair, question = row[first : first + 2], row[-2:]
+        assert pair[0] == question[1]
         assert row[first : first + 10] == pair * 5
         assert not is_symbol(row[first + 10]) or row[first + 10 : first + 12] != pair
+        assert question[0] == {1: ONE_HOP_ID, 2: TWO_HOPS_ID}[hops]
+        assert row[-10:] == question * 5
+        assert row[-12:-10] != question
+
+
+def test_of_a_restated_question_the_answer_alone_is_learned() -> None:
+    batch = recall_batch(16, 8, 250, torch.Generator().manual_seed(0), restated=3)
+    hops = []
+    for row, answers in zip(batch.ids.tolist(), batch.answers, strict=True):
+        value_of = looked_up(row)
+        assert len(value_of) == 8
+        asked = []
+        for position in (answers.nonzero()[:, 0] + 1).tolist():
+            mark, key = row[position - 2 : position]
+            assert row[position - 6 : position] == [mark, key] * 3
+            assert row[position] == (value_of[key] if mark == ONE_HOP_ID else value_of[value_of[key]])
+            asked.append((mark, key))
+        assert len(set(asked)) == len(asked) == 4, "half as many questions as pairs"
+        hops += [mark for mark, _ in asked]
+    assert hops.count(ONE_HOP_ID) == hops.count(TWO_HOPS_ID)
+
+
+def test_a_question_as_long_as_a_block_fills_the_last_one() -> None:
+    # What the recipe for passages relies on: 8 times two tokens, at the end of 1024, are block 63 of 16.
+    last = recipe("recall-passages").stages[-1]
+    questions = recall_questions(8, last.pairs, CONTEXT, seed=0, restated=last.restated)
+    assert questions.question_tokens == 16 == 2 * last.restated
+    block = questions.prompts[:, -16:]
+    assert bool((block[:, ::2] <= TWO_HOPS_ID).all())
+    assert bool((block[:, 1::2] == block[:, -1:]).all())
 
 
 def test_questions_are_a_pure_function_of_their_seed() -> None:
