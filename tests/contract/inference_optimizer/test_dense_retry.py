@@ -83,6 +83,29 @@ def test_an_answer_that_overflows_half_way_goes_on_densely_and_its_company_does_
     assert answer.nats[7:] == pytest.approx(rest.nats, abs=NATS)
 
 
+def test_speculation_that_overflows_goes_on_densely_without_drafts(
+    stub: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_SPECULATIVE, exit_layers=[2])
+    asked = request(trained.model, CODE, 16, sparse=SPARSE, early_exit=early_exit)
+    spoil(monkeypatch, "block_sparse_prefill", lambda key: True)
+    with counting(1):
+        answer = generate(stub, asked)
+    assert answer.usage.dense_retry
+    assert answer.tokens == generate(stub, request(trained.model, CODE, 16)).tokens
+    monkeypatch.undo()
+    before = generate(stub, asked)
+    spoil(monkeypatch, "block_sparse_decode", lambda key: key.shape[2] > before.usage.prompt_tokens + 7)
+    with counting(1):
+        answer = generate(stub, asked)
+    # Up to eight tokens can be settled before a draft, or what verifies it, is in vain; what follows is dense.
+    assert answer.usage.dense_retry
+    assert answer.tokens[0] == before.tokens[0]
+    ids = AutoTokenizer.from_pretrained(trained.artifacts.path(trained.model))(CODE).input_ids
+    rest = generate(stub, request(trained.model, [*ids, *answer.tokens[:8]], 8))
+    assert (len(answer.tokens), answer.tokens[8:]) == (16, rest.tokens)
+
+
 def test_a_session_that_overflows_goes_on_densely(
     connection: Connection, stub: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

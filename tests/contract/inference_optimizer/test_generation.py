@@ -126,6 +126,21 @@ def test_speculation_gives_greedy_tokens(stub: Any, trained: Any, layer: int) ->
     assert answer.usage.drafted_tokens >= answer.usage.accepted_tokens == answer.exits.count(layer)
 
 
+@pytest.mark.parametrize("layer", [1, 3])
+def test_speculation_over_sparse_attention_gives_sparse_greedy_tokens(stub: Any, trained: Any, layer: int) -> None:
+    early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_SPECULATIVE, exit_layers=[layer], draft_tokens=4)
+    for prompt in (CODE * 4, CODE[30:] * 5):
+        greedy = generate(stub, request(trained.model, prompt, 48, sparse=SPARSE, ignore_end=True))
+        both = request(trained.model, prompt, 48, sparse=SPARSE, early_exit=early_exit, ignore_end=True)
+        answer = generate(stub, both)
+        assert (answer.tokens, answer.text) == (greedy.tokens, greedy.text)
+        assert answer.nats == pytest.approx(greedy.nats, abs=NATS)
+        assert answer.usage.drafted_tokens >= answer.usage.accepted_tokens == answer.exits.count(layer)
+        assert len(answer.usage.layers) == 4
+        # Drafts that were taken back are counted, too.
+        assert answer.usage.density == pytest.approx(greedy.usage.density, abs=0.02)
+
+
 def test_sparse_answers_say_how_dense_they_were(stub: Any, trained: Any) -> None:
     answer = generate(stub, request(trained.model, CODE * 8, 8, sparse=SPARSE))
     layers = {layer.layer: layer for layer in answer.usage.layers}

@@ -25,6 +25,7 @@ from assay_inference_optimizer.core.generation.request import Context, Drafted, 
 from assay_inference_optimizer.core.generation.sampling import Sampling
 from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
+from assay_inference_optimizer.core.generation.sparse_bytes import ROLLBACK_TOKENS
 from assay_inference_optimizer.serving import SESSIONS, SWEEPER, use_model
 from assay_inference_optimizer.session_caches import Kept
 from assay_inference_optimizer.session_records import (
@@ -68,11 +69,18 @@ def _asked(served: ServedModel, request: api.GenerateRequest, context: StepConte
     sampling = _fitted(served, sampling, len(ids))
     served.check_length(len(ids), sampling.max_new_tokens)
     sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-    cache = served.new_cache(sparse)
     drafting = _drafting(served, request.early_exit, sampling, context)
+    rollback = None
     if drafting is not None and sparse is not None:
-        raise Unimplemented("early_exit: is not served with sparse attention yet; leave one of them out")
-    size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse)
+        if request.early_exit.mode != api.EARLY_EXIT_MODE_SPECULATIVE:
+            raise Unimplemented(
+                "early_exit.mode: leaving early by a calibration is not served with sparse attention, which the layers "
+                "that are left out would have to follow later; speculate, or leave one of them out"
+            )
+        # What is verified may be taken back, as far as the beginning of the answer.
+        rollback = max(ROLLBACK_TOKENS, sparse.block_size, sampling.max_new_tokens)
+    cache = served.new_cache(sparse, rollback_tokens=rollback)
+    size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse, rollback)
     SESSIONS.budget.reserve(size, "this request")
     drafts = drafting(torch.tensor([ids], device=served.model.device), cache) if drafting else None
     return Request(

@@ -148,6 +148,15 @@ def test_a_load_that_fails_leaves_nothing() -> None:
     assert use(pool, "a", []).name == "a"
 
 
+def test_queries_kept_for_taking_tokens_back_are_reserved(served: Callable[[str], ServedModel]) -> None:
+    model = served("llama")
+    sparse = SparseConfig(block_size=16, sink_tokens=16, window_tokens=16, target_density=0.5)
+    cache = model.new_cache(sparse, rollback_tokens=400)
+    with torch.inference_mode(), reading(cache):
+        read_tokens(model.model, cache, [1] * 450, 0)
+    assert model.bytes_of(450, sparse) < held_bytes(cache) <= model.bytes_of(450, sparse, 400)
+
+
 @pytest.mark.parametrize("method", [Method.SKETCH_WALK, Method.SINK_WINDOW, Method.DENSE])
 @pytest.mark.parametrize("variant", list(Variant))
 @pytest.mark.parametrize("family", ["llama", "gemma2", "deepseek_v3", "mamba2"])

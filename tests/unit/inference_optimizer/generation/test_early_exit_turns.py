@@ -12,7 +12,7 @@ from assay.cancel import CancelToken
 from assay.errors import Cancelled
 from assay_inference_optimizer.core.early_exit import prompt as early_exit_prompt
 from assay_inference_optimizer.core.early_exit import speculative
-from assay_inference_optimizer.core.generation import loop
+from assay_inference_optimizer.core.generation import forward, loop
 from assay_inference_optimizer.core.generation.answer_text import AnswerText
 from assay_inference_optimizer.core.generation.request import Context, Drafted, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import Sampling
@@ -42,7 +42,7 @@ def tokens(request: Request) -> list[int]:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (loop, speculative):
+    for module in (loop, forward, speculative):
         monkeypatch.setattr(module, "PREFILL_TOKENS", PIECE)
 
 

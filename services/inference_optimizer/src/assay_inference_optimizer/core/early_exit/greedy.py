@@ -13,6 +13,8 @@ from assay.errors import InvalidInput, OutOfRange
 from assay_inference_optimizer.core.early_exit.prompt import read_prompt
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
 from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
+from assay_inference_optimizer.core.sparse.attach import attach
+from assay_inference_optimizer.core.sparse.cache import SparseCache
 
 
 @torch.no_grad()
@@ -33,15 +35,17 @@ def greedy(
     stack = stack_of(model)
     cache = stack.new_cache() if cache is None else cache
     check_prompt(stack, input_ids, max_new_tokens, cache)
-    ids = input_ids
-    for _ in range(max_new_tokens):
-        *_, hidden = read_prompt(stack, ids, cache, cancel, PREFILL_TOKENS)
+    if isinstance(cache, SparseCache):
+        attach(model)
+    *_, hidden = read_prompt(stack, input_ids, cache, cancel, PREFILL_TOKENS)
+    for left in range(max_new_tokens - 1, -1, -1):
         logits = stack.logits(hidden[:, -1:])[0, 0]
         token = int(logits.argmax())
         yield token, float(log_probabilities(logits[None], [token])[0])
-        if token in eos:
+        if token in eos or not left:
             return
-        ids = input_ids.new_tensor([[token]])
+        cancel.check()
+        hidden, _ = stack.run(0, stack.depth, stack.embed(input_ids.new_tensor([[token]])), cache)
 
 
 def check_prompt(stack: DecoderStack, input_ids: Tensor, max_new_tokens: int, cache: Cache) -> None:

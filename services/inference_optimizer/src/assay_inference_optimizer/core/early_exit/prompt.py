@@ -9,6 +9,7 @@ from transformers import Cache
 
 from assay.cancel import CancelToken
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack
+from assay_inference_optimizer.core.generation.cache_facts import reading, sparse_settings
 
 
 def read_prompt(
@@ -16,9 +17,13 @@ def read_prompt(
 ) -> Iterator[Tensor]:
     """Takes the prompt into all layers of the cache, checking `cancel` before each piece.
 
-    input_ids: [1, T] int64. Yields the residual after the last layer of each piece, [1, at most piece_tokens, h].
+    input_ids: [1, T] int64. Yields the residual after the last layer of each piece, [1, at most piece_tokens, h]; where
+    the cache is sparse a piece has a block at least, so that it chooses what the whole prompt would.
     """
-    for piece in input_ids.split(piece_tokens, dim=1):
+    sparse = sparse_settings(cache)
+    size = piece_tokens if sparse is None else max(piece_tokens, sparse.block_size)
+    for piece in input_ids.split(size, dim=1):
         cancel.check()
-        hidden, _ = stack.run(0, stack.depth, stack.embed(piece), cache)
+        with reading(cache):
+            hidden, _ = stack.run(0, stack.depth, stack.embed(piece), cache)
         yield hidden

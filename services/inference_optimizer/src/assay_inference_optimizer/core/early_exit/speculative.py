@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from assay.cancel import CancelToken
-from assay.errors import InvalidInput
+from assay.errors import FailedPrecondition, InvalidInput, Unimplemented
 from assay_inference_optimizer.core.early_exit.cost import layer_cost
 from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftLength
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
@@ -20,6 +20,9 @@ from assay_inference_optimizer.core.early_exit.rollback import Mark, check_rollb
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
 from assay_inference_optimizer.core.early_exit.upper_layers import UpperLayers
 from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
+from assay_inference_optimizer.core.sparse.attach import attach
+from assay_inference_optimizer.core.sparse.cache import SparseCache
+from assay_inference_optimizer.core.sparse.config import Method, Variant
 
 # Rounding of a batched pass against one-token passes, in units of the type's epsilon at the largest logit.
 _ROUNDING = {torch.float64: 1024.0, torch.float32: 1024.0}
@@ -74,8 +77,12 @@ def speculate(
     logits are nearly equal it may prefer the other. Positions closer than `near_tie` (logits; None: 1,024 epsilons at
     the largest logit, 8 in half precision, where near-ties are common and cost most of the gain) are therefore computed
     again token by token from the last state that one-token passes led to, which gives greedy's own bits, ties included.
-    0 trusts the batch. What remains is a mixture of experts whose router is so nearly tied that rounding picks other
-    experts.
+    0 trusts the batch. What remains is a mixture of experts whose router, or a sparse cache whose blocks, are so nearly
+    tied that rounding picks others.
+
+    A sparse cache, for which the model is attached, is read and verified as decoding token by token would: each draft
+    chooses its own blocks. It must be able to take back all of the answer (rollback_tokens >= max_new_tokens), and
+    its walk must stay within a layer while it decodes, which that of variant v1 does not.
 
     Raises InvalidInput, OutOfRange (context), FailedPrecondition (cache), Unimplemented (model), Internal (logits
     that are no numbers), Cancelled and DeadlineExceeded, checked every pass; after an error the cache is of no
@@ -90,6 +97,9 @@ def speculate(
     cache = stack.new_cache() if cache is None else cache
     check_prompt(stack, input_ids, max_new_tokens, cache)
     check_rollback(cache)
+    if isinstance(cache, SparseCache):
+        _check_sparse(cache, max_new_tokens)
+        attach(model)
     assumed = Costs(draft=exit_layer, head=layer_cost(model).head_layers, verify=stack.depth - exit_layer)
     length = DraftLength(draft_tokens, assumed)
     unread = input_ids.shape[1]
@@ -118,6 +128,20 @@ def speculate(
             yield result
     finally:
         upper.settle()
+
+
+def _check_sparse(cache: SparseCache, max_new_tokens: int) -> None:
+    if cache.sparse.variant is Variant.V1 and cache.sparse.method is Method.SKETCH_WALK:
+        raise Unimplemented(
+            "early_exit: drafts are not verified over sparse attention of variant v1, whose walk goes on from layer to "
+            "layer while it decodes; use variant icml, or leave one of them out"
+        )
+    if cache.rollback_tokens < max_new_tokens:
+        raise FailedPrecondition(
+            f"cache: takes back {cache.rollback_tokens} tokens and the answer may have {max_new_tokens}; make it with "
+            "rollback_tokens of as many",
+            reason="ROLLBACK_TOO_SHORT",
+        )
 
 
 @dataclass

@@ -14,6 +14,7 @@ from transformers.masking_utils import create_causal_mask
 from assay.errors import Unimplemented
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
 from assay_inference_optimizer.core.finite import finite
+from assay_inference_optimizer.core.sparse.attach import pass_of_layers
 
 _PROBE_TOKENS = 9
 # Largest difference of logits, as a share of the largest logit, that rounding may explain.
@@ -67,10 +68,11 @@ class DecoderStack:
         """
         options = {"cache_params": cache} if self.recurrent else self._attention_options(first, hidden, cache)
         before = hidden
-        for layer in self.parts.layers[first:last]:
-            before = hidden
-            output = layer(hidden, **options)
-            hidden = output[0] if isinstance(output, tuple) else output
+        with pass_of_layers(cache, hidden):
+            for layer in self.parts.layers[first:last]:
+                before = hidden
+                output = layer(hidden, **options)
+                hidden = output[0] if isinstance(output, tuple) else output
         return hidden, before
 
     def _attention_options(self, first: int, hidden: Tensor, cache: Cache) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from transformers import Cache
 
 from assay_inference_optimizer.core.early_exit.rollback import Mark, drop_last, holds_recurrent, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack
+from assay_inference_optimizer.core.generation.cache_facts import decoding
 
 # Hidden states that a recurrent state may lag behind before it is brought up to date.
 _MOST_PENDING = 32
@@ -87,7 +88,8 @@ class UpperLayers:
         return mark(self._cache, self._exit, self._stack.depth)
 
     def _show(self, hidden: Tensor) -> Tensor:
-        return self._stack.run(self._exit, self._stack.depth, hidden, self._cache)[0]
+        with decoding(self._cache):
+            return self._stack.run(self._exit, self._stack.depth, hidden, self._cache)[0]
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """[1, n, h] to [n, V]."""

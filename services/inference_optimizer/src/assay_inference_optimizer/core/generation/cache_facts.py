@@ -33,6 +33,11 @@ def reading(cache: Cache) -> AbstractContextManager[None]:
     return cache.reading() if isinstance(cache, SparseCache) else nullcontext()
 
 
+def decoding(cache: Cache) -> AbstractContextManager[None]:
+    """Within it every token is a decoding step, also of several in one pass."""
+    return cache.decoding() if isinstance(cache, SparseCache) else nullcontext()
+
+
 def sparse_settings(cache: Cache) -> SparseConfig | None:
     """None for a dense cache."""
     return cache.sparse if isinstance(cache, SparseCache) else None

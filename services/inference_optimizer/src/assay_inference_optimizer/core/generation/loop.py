@@ -156,16 +156,18 @@ class BatchingLoop:
         """The next tokens of a request that leaves the model early, or the next piece of its prompt."""
         assert row.drafts is not None
         found: Drafted | None = next(row.drafts, None)
-        row.context.took(min(PREFILL_TOKENS, len(row.context.pending)))
+        read = piece_tokens(row.context.read, sparse_settings(row.context.cache))
+        row.context.took(min(read, len(row.context.pending)))
         if found is None:
             if not row.ended:
                 self._end(row, FinishReason.LENGTH)
             return
         row.drafted += found.drafted
         row.accepted += found.accepted
+        density = mean_density(row.context.cache)
         for token, nats, layers in zip(found.tokens, found.log_probabilities, found.layers, strict=True):
             if not row.ended:
-                self._tell(row, token, nats, layers)
+                self._tell(row, token, nats, layers, density=density)
 
     def _tell(
         self,
@@ -219,6 +221,9 @@ class BatchingLoop:
     def _begin_again_densely(self, row: Request) -> None:
         """Sparse attention gave no numbers: the rest of the answer is dense attention's, which reads all of it."""
         row.dense_retry = True
+        if row.drafts is not None:  # which knew the answer so far, and gave what greedy decoding gives
+            row.context.pending += row.generated
+            row.drafts = None
         row.context.begin_again(DynamicCache(config=self._model.config))
 
     def _end(self, row: Request, reason: FinishReason | None) -> None:

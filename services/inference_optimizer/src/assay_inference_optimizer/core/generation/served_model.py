@@ -52,8 +52,11 @@ class ServedModel:
         self.cache_bytes, self.cache_bytes_per_token = self._measure_cache()
         self.loop = BatchingLoop(self.model, self.ends)
 
-    def new_cache(self, sparse: SparseConfig | None) -> Cache:
-        """InvalidInput where the settings do not fit the model, FailedPrecondition where sparse attention does not."""
+    def new_cache(self, sparse: SparseConfig | None, *, rollback_tokens: int | None = None) -> Cache:
+        """InvalidInput where the settings do not fit the model, FailedPrecondition where sparse attention does not.
+
+        rollback_tokens: as of `SparseCache`; a dense cache takes back any number.
+        """
         if sparse is None:
             return DynamicCache(config=self.model.config)
         if self._unpluggable is not None:
@@ -64,7 +67,7 @@ class ServedModel:
             field = error.violations[0].field
             name = field if field == "model" else f"sparse.{field}"
             raise InvalidInput(name, error.violations[0].description) from None
-        return SparseCache(self.model.config, sparse)
+        return SparseCache(self.model.config, sparse, rollback_tokens=rollback_tokens)
 
     @property
     def sparse_layers(self) -> int:
@@ -73,12 +76,12 @@ class ServedModel:
             return 0
         return self.layers - len(unsuited(self.model.config.get_text_config(decoder=True)))
 
-    def bytes_of(self, tokens: int, sparse: SparseConfig | None = None) -> int:
+    def bytes_of(self, tokens: int, sparse: SparseConfig | None = None, rollback_tokens: int | None = None) -> int:
         """Of the cache of a request of that many tokens: exact where it is dense, else an upper bound."""
         if sparse is not None:
             config = self.model.config.get_text_config(decoder=True)
             size = SparseBytes(config, self.model.dtype.itemsize, self.cache_bytes, self.cache_bytes_per_token)
-            return size.most(sparse, tokens)
+            return size.most(sparse, tokens, rollback_tokens)
         return self.cache_bytes + tokens * self.cache_bytes_per_token
 
     def encode(self, text: str) -> list[int]:

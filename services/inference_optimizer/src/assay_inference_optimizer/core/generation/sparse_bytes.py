@@ -25,12 +25,16 @@ class SparseBytes:
     fixed: int
     per_token: int
 
-    def most(self, sparse: SparseConfig, tokens: int) -> int:
-        """An upper bound of what is held after `tokens` tokens, however they were read."""
+    def most(self, sparse: SparseConfig, tokens: int, rollback_tokens: int | None = None) -> int:
+        """An upper bound of what is held after `tokens` tokens, however they were read.
+
+        rollback_tokens: as of `SparseCache`.
+        """
+        rollback = max(ROLLBACK_TOKENS, sparse.block_size) if rollback_tokens is None else rollback_tokens
         room = tokens + max(SPARE_TOKENS, tokens // 8)
         held = (1 + KEPT) * self.fixed + room * self.per_token
         walking = self._walking(sparse)
-        return held + walking * self._walk(sparse, tokens) if walking else held
+        return held + walking * self._walk(sparse, tokens, rollback) if walking else held
 
     def _walking(self, sparse: SparseConfig) -> int:
         """How many layers keep sketches and a walk."""
@@ -40,7 +44,7 @@ class SparseBytes:
         densities = layer_densities(sparse, layers, dense)
         return sum(densities[layer] != 1 for layer in range(layers) if layer not in dense)
 
-    def _walk(self, sparse: SparseConfig, tokens: int) -> int:
+    def _walk(self, sparse: SparseConfig, tokens: int, rollback: int) -> int:
         """Of one layer."""
         config, size = self.text_config, sparse.block_size
         heads = int(config.num_attention_heads)
@@ -48,7 +52,7 @@ class SparseBytes:
         dimension = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
         blocks = -(-tokens // size)
         room = 2 * blocks  # grown by doubling
-        window, rollback = min(WINDOW, size), max(ROLLBACK_TOKENS, size)
+        window = min(WINDOW, size)
         numbers = room * kv_heads * sparse.sketch_dimensions(dimension)  # sketches of blocks
         numbers += room * room + (window + rollback) * blocks  # the walk, and the rows of late
         numbers += (heads + kv_heads) * dimension  # what is open of a block

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, Cache, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from assay.errors import FailedPrecondition, Unimplemented
@@ -74,6 +76,21 @@ def detach(model: PreTrainedModel) -> None:
             for hook in attached.hooks:
                 hook.remove()
             _put_back(attached.before)
+
+
+@contextmanager
+def pass_of_layers(cache: Cache, hidden: Tensor) -> Iterator[None]:
+    """Around layers that are run one by one, not by the model's own forward: sparse where `cache` is, as if it were.
+
+    hidden: [B, Q, h], what enters the first of them. The model must be attached.
+    """
+    active.enter(cache if isinstance(cache, SparseCache) else None)
+    try:
+        if isinstance(cache, SparseCache):
+            cache.begin_pass(hidden.shape[0], hidden.shape[1], None)
+        yield
+    finally:
+        active.leave()
 
 
 def is_attached(model: PreTrainedModel) -> bool:

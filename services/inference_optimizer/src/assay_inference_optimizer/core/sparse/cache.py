@@ -49,7 +49,7 @@ class SparseCache(Cache):
         self, model_config: PreTrainedConfig, sparse: SparseConfig, *, rollback_tokens: int | None = None
     ) -> None:
         sparse.check(model_config)
-        self._rollback = max(128, sparse.block_size) if rollback_tokens is None else rollback_tokens
+        self.rollback_tokens = max(128, sparse.block_size) if rollback_tokens is None else rollback_tokens
         text = model_config.get_text_config(decoder=True)
         self.sparse = sparse
         self._fallbacks = unsuited(text)
@@ -64,7 +64,7 @@ class SparseCache(Cache):
                 layers[index] = GrowingLayer()
                 self._fallbacks[index] = Fallback(index, Dense.CONFIGURED, "is asked to stay dense")
             else:
-                layers[index] = SparseLayer(index, sparse, densities[index], rollback_tokens=self._rollback)
+                layers[index] = SparseLayer(index, sparse, densities[index], rollback_tokens=self.rollback_tokens)
         super().__init__(layers=layers)
         self._snapshots = Snapshots(layers)
         self._starts: Tensor | None = None  # int64 [B]
@@ -275,7 +275,7 @@ class SparseCache(Cache):
             if isinstance(layer, DynamicSlidingWindowLayer):
                 layer.record_past = True
                 if layer.keys is not None and layer.values is not None:
-                    kept = layer.sliding_window - 1 + self._rollback
+                    kept = layer.sliding_window - 1 + self.rollback_tokens
                     layer.keys, layer.values = layer.keys[:, :, -kept:], layer.values[:, :, -kept:]
 
     def _asking(self, decoding: bool) -> Iterator[None]:
