@@ -4,7 +4,7 @@
 
 Models are the zoo's `fox-tiny`s, from the store that ASSAY_STORE names; those it lacks are trained first, about a
 minute each on a quiet core: three a seed, six with --ablations. Figures are nats per byte of held-out text, which
-vocabularies do not change. --shapes measures whole models of the published sizes with random weights. One thread.
+vocabularies do not change. --shapes measures shapes of the published sizes with random weights. One thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.config import Config
@@ -26,10 +27,10 @@ from assay.models.checkpoint import load_model, load_tokenizer
 from assay.progress import silent
 from assay.zoo.recipes import recipe as recipe_of
 from assay.zoo.store import ensure_model, ensure_text
-from bench.curriculum_parts.answers import answer_nats
-from bench.curriculum_parts.held_out_by_length import held_out_by_length
+from bench.curriculum_parts.answers import answer_nats, held_out_instructions
+from bench.curriculum_parts.held_out_by_length import held_out_by_length, held_out_streams
 from bench.curriculum_parts.intervals import Paired, paired
-from bench.curriculum_parts.shape_speed import PROMPT, shape_speeds
+from bench.curriculum_parts.shape_speed import LAYERS, PROMPT, shape_speeds
 from bench.moe_balance import surroundings
 from bench.moe_parts.tables import show
 
@@ -85,7 +86,10 @@ def curriculum(seeds: list[int]) -> dict[str, Any]:
 
 def by_length(seeds: list[int]) -> dict[str, Any]:
     """The same comparison at each length that either recipe read, on code and on docstrings."""
-    base, rival = ([loss_by_length(name, seed) for seed in seeds] for name in (BASE, RIVAL))
+    # Tokenizers depend on the text alone: one reads for all seeds and both recipes.
+    model, text = opened(BASE, seeds[0])
+    streams = held_out_streams(load_tokenizer(model), text)
+    base, rival = ([held_out_by_length(model_of(name, seed), streams) for seed in seeds] for name in (BASE, RIVAL))
     rows, figures = [], {}
     for key in base[0]:
         first, second = ([each[key] for each in losses] for losses in (base, rival))
@@ -104,13 +108,10 @@ def by_length(seeds: list[int]) -> dict[str, Any]:
 
 def instruct(seeds: list[int]) -> dict[str, Any]:
     """What the stage of instructions teaches, and what it costs on plain text."""
-    before, after, plain = [], [], []
-    for seed in seeds:
-        untuned, tuned = (opened(name, seed) for name in (BASE, TUNED))
-        text_dir, tokenizer = untuned[1], load_tokenizer(untuned[0])
-        before.append(answer_nats(load_model(untuned[0], dtype=torch.float32), tokenizer, text_dir))
-        after.append(answer_nats(load_model(tuned[0], dtype=torch.float32), tokenizer, text_dir))
-        plain.append(held_out(TUNED, seed) - held_out(BASE, seed))
+    model, text = opened(BASE, seeds[0])
+    windows, answered = held_out_instructions(load_tokenizer(model), text)
+    before, after = ([answer_nats(model_of(name, seed), windows, answered) for seed in seeds] for name in (BASE, TUNED))
+    plain = [held_out(TUNED, seed) - held_out(BASE, seed) for seed in seeds]
     found = paired(after, before)
     rows = [
         [f"seed {seed}", f"{first:.4f}", f"{second:.4f}", f"{cost:+.4f}"]
@@ -141,35 +142,38 @@ def ablate(seeds: list[int]) -> dict[str, Any]:
 
 
 def speeds() -> list[dict[str, Any]]:
-    """Whole models of the published shapes, each in turns with Fox-1."""
-    found = list(shape_speeds())
-    rows = [
-        [
-            each.shape,
-            f"{each.parameters / 1e9:.2f} G",
-            f"{each.weight_bytes / 2**30:.2f}",
-            f"{each.cache_bytes * 4096 / 2**20:.0f}",
-            f"{each.prefill:.1f}",
-            f"{each.decode:.2f}",
-            spread(each.prefill_ratios),
-            spread(each.decode_ratios),
-        ]
-        for each in found
-    ]
+    """The published shapes in turns, each round beside Fox-1's time."""
+    found = shape_speeds()
+    rows = []
+    for each in found:
+        prefill, decode = each.ratios(found[0])
+        rows.append(
+            [
+                each.shape,
+                f"{each.parameters / 1e9:.2f} G",
+                f"{each.weight_bytes / 2**30:.2f}",
+                f"{each.cache_bytes * 4096 / 2**20:.0f}",
+                f"{PROMPT / statistics.median(each.prefill_s):.1f}",
+                f"{1 / statistics.median(each.decode_s):.2f}",
+                spread(prefill),
+                spread(decode),
+            ]
+        )
     show(
-        f"whole models, random weights, bfloat16, one thread: a prompt of {PROMPT} tokens, then one at a time",
+        f"shapes, random weights, bfloat16, one thread: a prompt of {PROMPT} tokens, then one at a time; scaled from "
+        f"{LAYERS} layers and the head",
         [
             "shape",
             "parameters",
             "weights, GiB",
             "KV of 4,096 tokens, MiB",
-            "prefill, tok/s",
-            "decode, tok/s",
-            "prefill, times Fox-1's",
-            "decode, times Fox-1's",
+            "prefill, tok/CPU s",
+            "decode, tok/CPU s",
+            "prefill beside Fox-1",
+            "decode beside Fox-1",
         ],
         rows,
-        "times Fox-1's: median [least, most] of rounds that both take in turns; above 1 is faster than Fox-1.",
+        "beside Fox-1: times as fast, median [least, most] of rounds that all take in turns.",
     )
     return [each.to_json() for each in found]
 
@@ -188,9 +192,8 @@ def held_out(name: str, seed: int) -> float:
     return float(report(name, seed)["held_out"]["nats_per_byte"])
 
 
-def loss_by_length(name: str, seed: int) -> dict[tuple[str, int], float]:
-    model, text = opened(name, seed)
-    return held_out_by_length(load_model(model, dtype=torch.float32), load_tokenizer(model), text)
+def model_of(name: str, seed: int) -> PreTrainedModel:
+    return load_model(opened(name, seed)[0], dtype=torch.float32)
 
 
 def report(name: str, seed: int) -> dict[str, Any]:
@@ -216,7 +219,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4], help="none: no models are trained")
     parser.add_argument("--ablations", action="store_true", help="three more models a seed")
-    parser.add_argument("--shapes", action="store_true", help="needs 9 GB of memory and ten minutes")
+    parser.add_argument("--shapes", action="store_true", help="needs 8 GB of memory")
     parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
     chosen = parser.parse_args()
     main(chosen.seeds, chosen.ablations, chosen.shapes, chosen.out)

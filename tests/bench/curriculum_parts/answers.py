@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from assay.cancel import CancelToken
@@ -16,15 +17,18 @@ SEQUENCES, TOKENS, BATCH = 64, 257, 16
 CANCEL = CancelToken()
 
 
-def answer_nats(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text_dir: Path) -> float:
-    """Mean cross-entropy of answers' tokens in nats, on the same sequences of the test split each time."""
+def held_out_instructions(tokenizer: PreTrainedTokenizerBase, text_dir: Path) -> tuple[Tensor, Tensor]:
+    """(ids [SEQUENCES, TOKENS], which predicted tokens belong to an answer), of the test split, the same each time."""
     passages = list(read_passages(text_dir, "test", cancel=CANCEL))
     pairs = instructions(passages, tokenizer, cancel=CANCEL)
-    windows, answered = instruct_batch(pairs, SEQUENCES, TOKENS, torch.Generator().manual_seed(0))
+    return instruct_batch(pairs, SEQUENCES, TOKENS, torch.Generator().manual_seed(0))
+
+
+@torch.inference_mode()
+def answer_nats(model: PreTrainedModel, windows: Tensor, answered: Tensor) -> float:
+    """Mean cross-entropy of answers' tokens in nats."""
     total = 0.0
-    with torch.inference_mode():
-        for start in range(0, SEQUENCES, BATCH):
-            output, targets = predict(model, windows[start : start + BATCH])
-            nats = token_nats(output.logits, targets)
-            total += nats[answered[start : start + BATCH]].double().sum().item()
+    for batch, learned in zip(windows.split(BATCH), answered.split(BATCH), strict=True):
+        output, targets = predict(model, batch)
+        total += token_nats(output.logits, targets)[learned].double().sum().item()
     return total / int(answered.sum())
