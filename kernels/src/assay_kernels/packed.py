@@ -26,7 +26,8 @@ def attend_packed(
     """(out, lse) in float32, [heads, group, queries, head_dim] and [heads, group, queries] or None.
 
     q: [heads, group, queries, head_dim]; k, v: [heads, tokens, head_dim], what the `group` query heads of a key head
-    share. hidden: bool [queries, n], which of the last n tokens a query does not see; every query sees one at least.
+    share. hidden: float32 [queries, n], -inf where a query does not see one of the last n tokens and 0 where it does;
+    every query sees one at least.
     exact: err no more than scaled_dot_product_attention by splitting sums; else all keys are added up at once.
     """
     heads, group, queries, head_dim = q.shape
@@ -42,17 +43,24 @@ def attend_packed(
         logits = _product(rows, k[head].to(kind))
         if hidden is not None:
             own = logits.view(group, queries, -1)[:, :, logits.shape[1] - hidden.shape[1] :]
-            own.masked_fill_(hidden, -torch.inf)
+            own += hidden  # masked_fill_ takes four times as long
         weights = torch.softmax(logits, dim=-1)
         if lse is not None:
             # The largest weight is exp(largest logit - lse).
             lse[head] = (logits.amax(-1) - weights.amax(-1).log()).view(group, queries)
         values = v[head].to(kind)
-        total = _product(weights[:, :piece], values[:piece].t())
-        for low in range(piece, tokens, piece):
-            total += _product(weights[:, low : low + piece], values[low : low + piece].t())
+        total = _split_product(weights, values, piece) if piece < tokens else _product(weights, values.t())
         out[head] = total.view(group, queries, head_dim)
     return out, lse
+
+
+def _split_product(weights: Tensor, values: Tensor, piece: int) -> Tensor:
+    """weights values, `piece` keys at a time. In place: oneDNN would copy each part of the weights, and has more to do
+    before each of its products than these short ones take."""
+    total = torch.mm(weights[:, :piece], values[:piece])
+    for low in range(piece, len(values), piece):
+        total.addmm_(weights[:, low : low + piece], values[low : low + piece])
+    return total
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

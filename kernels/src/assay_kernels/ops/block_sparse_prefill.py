@@ -103,7 +103,7 @@ def _cpu(call: Call, return_lse: bool) -> tuple[Tensor, Tensor | None]:
     # A head of the selection serves `group` query heads on each of `kv` key heads.
     group = heads // max(shared, call.kv_heads)
     kv = heads // shared // group
-    later = torch.ones((size, size), dtype=torch.bool, device=call.q.device).triu(1)
+    later = torch.full((size, size), -torch.inf, device=call.q.device).triu(1)
     for b in range(batch):
         for head in range(shared):
             queries = slice(head * kv * group, (head + 1) * kv * group)
