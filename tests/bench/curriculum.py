@@ -1,10 +1,10 @@
 """Fox-1's curriculum against one stage at equal tokens, instructions after it, and ablations at equal parameters.
 
-    PYTHONPATH=tests python -m bench.curriculum [--seeds N...] [--ablations] [--shapes] [--out FILE]
+    PYTHONPATH=tests python -m bench.curriculum [--parts PART...] [--seeds N...] [--ablations NAME...] [--out FILE]
 
 Models are the zoo's `fox-tiny`s, from the store that ASSAY_STORE names; those it lacks are trained first, about a
-minute each on a quiet core: three a seed, six with --ablations. Figures are nats per byte of held-out text, which
-vocabularies do not change. --shapes measures shapes of the published sizes with random weights. One thread.
+minute each on a quiet core: three a seed, and one more for each ablation. Figures are nats per byte of held-out text,
+which vocabularies do not change. Of the parts, `shapes` measures published sizes with random weights. One thread.
 """
 
 from __future__ import annotations
@@ -36,26 +36,28 @@ from bench.moe_parts.tables import show
 
 BASE, RIVAL, TUNED = "fox-tiny", "fox-tiny-one-stage", "fox-tiny-instruct"
 ABLATIONS = ("fox-tiny-shallow", "fox-tiny-vocab-512", "fox-tiny-mha")
+PARTS = ("curriculum", "instruct", "ablations", "shapes")
 NOT_TESTABLE = (
     "Benchmark scores of the Fox-1 report (GSM8k, MMLU and the like) are not testable here: they need its weights, "
     "1.67 billion parameters trained on 3 trillion tokens. What is measured is the recipe at small size, nothing more."
 )
 
 
-def main(seeds: list[int], ablations: bool, shapes: bool, out: Path | None) -> None:
+def main(parts: list[str], seeds: list[int], ablations: list[str], out: Path | None) -> None:
     """Prints the tables."""
     torch.set_num_threads(1)
     begun = time.monotonic()
     where = surroundings()
     print(" · ".join(f"{name} {value}" for name, value in where.items()))
     figures: dict[str, Any] = {}
-    if seeds:
+    if "curriculum" in parts:
         figures["curriculum"] = curriculum(seeds)
         figures["by_length"] = by_length(seeds)
+    if "instruct" in parts:
         figures["instruct"] = instruct(seeds)
-        if ablations:
-            figures["ablations"] = ablate(seeds)
-    if shapes:
+    if "ablations" in parts:
+        figures["ablations"] = ablate(ablations, seeds)
+    if "shapes" in parts:
         figures["shapes"] = speeds()
     print(f"\n{NOT_TESTABLE}")
     where["minutes"] = round((time.monotonic() - begun) / 60, 1)
@@ -126,11 +128,11 @@ def instruct(seeds: list[int]) -> dict[str, Any]:
     return {"before": before, "after": after, "plain_text_cost": plain, "difference": found.to_json()}
 
 
-def ablate(seeds: list[int]) -> dict[str, Any]:
+def ablate(names: list[str], seeds: list[int]) -> dict[str, Any]:
     """Depth, vocabulary and grouped queries, each against the one-stage model with as many parameters."""
     base = [held_out(RIVAL, seed) for seed in seeds]
     rows, figures = [], {}
-    for name in ABLATIONS:
+    for name in names:
         found = [held_out(name, seed) for seed in seeds]
         difference = paired(found, base)
         parameters = report(name, seeds[0])["parameters"]
@@ -217,10 +219,10 @@ def text_digest() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4], help="none: no models are trained")
-    parser.add_argument("--ablations", action="store_true", help="three more models a seed")
-    parser.add_argument("--shapes", action="store_true", help="needs 8 GB of memory")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS[:2]))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--ablations", nargs="+", choices=ABLATIONS, default=list(ABLATIONS))
     parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
     chosen = parser.parse_args()
-    main(chosen.seeds, chosen.ablations, chosen.shapes, chosen.out)
+    main(chosen.parts, chosen.seeds, chosen.ablations, chosen.out)
     sys.exit(0)
