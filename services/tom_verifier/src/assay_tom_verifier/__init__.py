@@ -1,0 +1,1 @@
+"""tom-verifier: does a model follow who believes what, checked against dynamic epistemic logic?"""

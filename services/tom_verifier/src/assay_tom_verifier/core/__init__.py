@@ -1,0 +1,1 @@
+"""Dynamic epistemic logic, stories, verifiers and sensitive parameters: knows no transport."""

@@ -1,0 +1,1 @@
+"""Stories of who sees what: text, events, beliefs."""
