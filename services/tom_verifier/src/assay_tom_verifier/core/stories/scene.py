@@ -43,7 +43,7 @@ class Scene:
                 self._exit(event)
             case Locate():
                 if self._stage is None or self._stage == WAITING_ROOM:
-                    _refuse(f"says where the {event.thing} is before anyone enters a room; have someone enter first")
+                    raise _refusal(f"says where the {event.thing} is with nobody come to see it; have someone enter")
                 self._things[event.thing] = (self._stage, event.container)
             case Move():
                 self._move(event)
@@ -54,7 +54,7 @@ class Scene:
             case PrivateClaim():
                 self._require_known((event.speaker, event.listener))
                 if event.speaker == event.listener:
-                    _refuse(f"has {event.speaker} tell {event.speaker}; name another listener")
+                    raise _refusal(f"has {event.speaker} tell {event.speaker}; name another listener")
         self._time += 1
 
     def agents(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ class Scene:
 
     def _enter(self, event: Enter) -> None:
         if len(set(event.agents)) < len(event.agents):
-            _refuse("names an agent twice; name each once")
+            raise _refusal("names an agent twice; name each once")
         for agent in event.agents:
             self._leave(agent)
             self._where[agent] = event.place
@@ -96,7 +96,7 @@ class Scene:
     def _move(self, event: Move) -> None:
         place = self.place(event.thing)
         if place is None:
-            _refuse(f"moves the {event.thing}, which is nowhere yet; say where it is first")
+            raise _refusal(f"moves the {event.thing}, which is nowhere yet; say where it is first")
         self._require(event.agent, place, f"moves the {event.thing} in")
         self._things[event.thing] = (place, event.container)
 
@@ -108,13 +108,13 @@ class Scene:
 
     def _require(self, agent: str, place: str, does: str) -> None:
         if self._where.get(agent) != place:
-            _refuse(f"{agent} {does} the {place} without being there; have {agent} enter it first")
+            raise _refusal(f"{agent} {does} the {place} without being there; have {agent} enter it first")
 
     def _require_known(self, agents: Iterable[str]) -> None:
         for agent in agents:
             if agent not in self._where and agent not in self._exits:
-                _refuse(f"{agent} speaks or is spoken to before entering anywhere; have {agent} enter first")
+                raise _refusal(f"{agent} speaks or is spoken to before entering anywhere; have {agent} enter first")
 
 
-def _refuse(why: str) -> None:
-    raise InvalidInput("story", why)
+def _refusal(why: str) -> InvalidInput:
+    return InvalidInput("story", why)

@@ -49,7 +49,7 @@ class TableEngine:
 
         Raises InvalidInput for agents or an object that the story lacks, and for chains that `check_chain` refuses.
         """
-        table = {chain: UNKNOWN for chain in chains}
+        table = dict.fromkeys(chains, UNKNOWN)
         check_asked(story, table, thing)
         scene = Scene()
         steps = []
