@@ -298,3 +298,25 @@ class GeneratedQuestion(_message.Message):
     question: Question
     answer: Belief
     def __init__(self, text: _Optional[str] = ..., question: _Optional[_Union[Question, _Mapping]] = ..., answer: _Optional[_Union[Belief, _Mapping]] = ...) -> None: ...
+
+class DrawStoryRequest(_message.Message):
+    __slots__ = ("story", "thing", "max_order", "chains", "profile")
+    STORY_FIELD_NUMBER: _ClassVar[int]
+    THING_FIELD_NUMBER: _ClassVar[int]
+    MAX_ORDER_FIELD_NUMBER: _ClassVar[int]
+    CHAINS_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    story: str
+    thing: str
+    max_order: int
+    chains: _containers.RepeatedCompositeFieldContainer[BeliefChain]
+    profile: SemanticsProfile
+    def __init__(self, story: _Optional[str] = ..., thing: _Optional[str] = ..., max_order: _Optional[int] = ..., chains: _Optional[_Iterable[_Union[BeliefChain, _Mapping]]] = ..., profile: _Optional[_Union[SemanticsProfile, str]] = ...) -> None: ...
+
+class DrawStoryResponse(_message.Message):
+    __slots__ = ("timeline", "models")
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    timeline: bytes
+    models: bytes
+    def __init__(self, timeline: _Optional[bytes] = ..., models: _Optional[bytes] = ...) -> None: ...

@@ -54,6 +54,11 @@ class TomVerifierServiceStub:
                 request_serializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionRequest.SerializeToString,
                 response_deserializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionResponse.FromString,
                 _registered_method=True)
+        self.DrawStory = channel.unary_unary(
+                '/assay.tom_verifier.v1.TomVerifierService/DrawStory',
+                request_serializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryRequest.SerializeToString,
+                response_deserializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryResponse.FromString,
+                _registered_method=True)
         self.GenerateStories = channel.unary_stream(
                 '/assay.tom_verifier.v1.TomVerifierService/GenerateStories',
                 request_serializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.GenerateStoriesRequest.SerializeToString,
@@ -156,6 +161,13 @@ class TomVerifierServiceServicer:
 
     def AnswerQuestion(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrawStory(self, request, context):
+        """Pictures of who believes what, and of the epistemic models behind it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -288,6 +300,11 @@ def add_TomVerifierServiceServicer_to_server(servicer, server):
                     servicer.AnswerQuestion,
                     request_deserializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionRequest.FromString,
                     response_serializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionResponse.SerializeToString,
+            ),
+            'DrawStory': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrawStory,
+                    request_deserializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryRequest.FromString,
+                    response_serializer=assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryResponse.SerializeToString,
             ),
             'GenerateStories': grpc.unary_stream_rpc_method_handler(
                     servicer.GenerateStories,
@@ -452,6 +469,33 @@ class TomVerifierService:
             '/assay.tom_verifier.v1.TomVerifierService/AnswerQuestion',
             assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionRequest.SerializeToString,
             assay_dot_tom__verifier_dot_v1_dot_stories__pb2.AnswerQuestionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrawStory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assay.tom_verifier.v1.TomVerifierService/DrawStory',
+            assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryRequest.SerializeToString,
+            assay_dot_tom__verifier_dot_v1_dot_stories__pb2.DrawStoryResponse.FromString,
             options,
             channel_credentials,
             insecure,

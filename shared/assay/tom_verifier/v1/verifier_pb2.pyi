@@ -45,10 +45,12 @@ class CandidateSet(_message.Message):
     def __init__(self, story: _Optional[str] = ..., question: _Optional[_Union[_stories_pb2.AskedQuestion, _Mapping]] = ..., traces: _Optional[_Iterable[_Union[_traces_pb2.GivenTrace, _Mapping]]] = ...) -> None: ...
 
 class TraceScore(_message.Message):
-    __slots__ = ("step_scores",)
+    __slots__ = ("step_scores", "answer")
     STEP_SCORES_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
     step_scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, step_scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    answer: str
+    def __init__(self, step_scores: _Optional[_Iterable[float]] = ..., answer: _Optional[str] = ...) -> None: ...
 
 class ScoreTracesRequest(_message.Message):
     __slots__ = ("verifier", "candidates")

@@ -1,0 +1,114 @@
+"""`sensitivity`, `rope`: which parameters carry a model's theory of mind."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import click
+
+from assay.cli.arguments import MODEL, REFERENCE, TEXT
+from assay.cli.session import CommandSession, command
+from assay.cli.tables import print_table
+from assay.tom_verifier.v1 import sensitivity_pb2
+from assay_tom_verifier.cli.group import SERVICE, tom_verifier
+from assay_tom_verifier.cli.request import OUT, document_of, model_digest, run, text_digest
+
+SEED = click.IntRange(0, 2**63 - 1)
+
+
+@command(tom_verifier, "sensitivity", service=SERVICE)
+@click.argument("model", type=MODEL)
+@click.option("--share", type=float, default=0.0, help="Of each matrix that the mask may take.  [default: 0.001]")
+@click.option("--samples", type=click.IntRange(0), default=0, help="Texts of each kind.  [default: 100]")
+@click.option("--controls", type=click.IntRange(0), default=0, help="Random masks to compare with.  [default: 5]")
+@click.option("--text", type=TEXT, help="General text: a directory, digest or label; by default the standard library.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--compat", is_flag=True, help="Compute as the published code does, defects included.")
+@click.option("--out", type=OUT, help="Where to draw score and perplexity (SVG).")
+def sensitivity(
+    session: CommandSession,
+    model: str,
+    share: float,
+    samples: int,
+    controls: int,
+    text: str | None,
+    seed: int,
+    compat: bool,
+    out: Path | None,
+) -> None:
+    """Masks what in MODEL matters to theory of mind, perturbs it, and measures beside random masks."""
+    with session.connection() as connection:
+        digest = model_digest(session, connection, model)
+        general = text_digest(session, connection, text)
+        scan = sensitivity_pb2.ScanSensitivityRequest(
+            request_id=str(uuid.uuid4()),
+            model=digest,
+            share=share,
+            samples=samples,
+            seed=seed,
+            text=general,
+            compat=compat,
+        )
+        masked = run(session, connection, "ScanSensitivity", scan, sensitivity_pb2.ScanSensitivityResult, "scanning")
+        perturb = sensitivity_pb2.PerturbAndEvaluateRequest(
+            request_id=str(uuid.uuid4()), model=digest, mask=masked.mask, controls=controls, seed=seed, text=general
+        )
+        result = run(
+            session,
+            connection,
+            "PerturbAndEvaluate",
+            perturb,
+            sensitivity_pb2.PerturbAndEvaluateResult,
+            "perturbing",
+        )
+        if out is not None:
+            out.write_bytes(connection.artifacts.read(result.perturbation, "masks.svg"))
+
+    def human() -> None:
+        print_table(
+            ("mask", "parameters", "theory-of-mind score", "perplexity"),
+            [
+                (one.name, f"{one.masked:,}", f"{one.tom_score:.3f}", f"{one.perplexity:.2f}")
+                for one in (result.before, *result.after)
+            ],
+            right=("parameters", "theory-of-mind score", "perplexity"),
+        )
+        click.echo(f"{masked.masked:,} of {masked.parameters:,} parameters masked")
+        click.echo(f"mask {masked.mask}")
+
+    session.emit({"scan": document_of(masked), "perturbation": document_of(result)}, human)
+
+
+@command(tom_verifier, "rope", service=SERVICE)
+@click.argument("model", type=MODEL)
+@click.option("--mask", type=REFERENCE, default="", help="Compare with MODEL perturbed by this mask.")
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--out", type=OUT, help="Where to draw norms by frequency (SVG).")
+def rope(session: CommandSession, model: str, mask: str, seed: int, out: Path | None) -> None:
+    """Rotary frequencies of MODEL: which dominate, how queries meet keys, what the first token draws."""
+    with session.connection() as connection:
+        request = sensitivity_pb2.AnalyzeRopeRequest(
+            request_id=str(uuid.uuid4()), model=model_digest(session, connection, model), mask=mask, seed=seed
+        )
+        result = run(session, connection, "AnalyzeRope", request, sensitivity_pb2.AnalyzeRopeResult, "analysing")
+        if out is not None:
+            out.write_bytes(connection.artifacts.read(result.analysis, "frequencies.svg"))
+
+    def human() -> None:
+        print_table(
+            ("layer", "head", "dominant pair", "attention to the first token", "query-key angle, rad"),
+            [
+                (
+                    head.layer,
+                    head.head,
+                    head.dominant_pair,
+                    f"{head.first_token_attention:.3f}",
+                    f"{head.query_key_angle:.3f}",
+                )
+                for head in result.heads
+            ],
+        )
+        click.echo(f"analysis {result.analysis}")
+
+    session.emit(document_of(result), human)

@@ -1,0 +1,155 @@
+"""`score`, `select`, `train`: the process belief model, and what it selects."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assay.cli.arguments import REFERENCE
+from assay.cli.session import CommandSession, command
+from assay.cli.tables import print_table
+from assay.errors import InvalidInput
+from assay.tom_verifier.v1 import stories_pb2, traces_pb2, verifier_pb2
+from assay_tom_verifier.cli.group import SERVICE, tom_verifier
+from assay_tom_verifier.cli.request import (
+    FILE,
+    LONG_CALL_S,
+    OUT,
+    document_of,
+    read_rows,
+    read_text,
+    run,
+    stub_of,
+)
+
+AGGREGATIONS = {
+    "prod": verifier_pb2.AGGREGATION_PROD,
+    "min": verifier_pb2.AGGREGATION_MIN,
+    "mean": verifier_pb2.AGGREGATION_MEAN,
+    "last": verifier_pb2.AGGREGATION_LAST,
+}
+METHODS = {
+    "vanilla": verifier_pb2.SELECTION_METHOD_VANILLA,
+    "weighted": verifier_pb2.SELECTION_METHOD_WEIGHTED,
+    "majority": verifier_pb2.SELECTION_METHOD_MAJORITY,
+}
+
+
+@command(tom_verifier, "score", service=SERVICE)
+@click.argument("verifier", type=REFERENCE)
+@click.argument("story", type=FILE)
+@click.argument("question")
+@click.argument("traces", type=FILE)
+@click.option("--out", type=OUT, help="Where to write the candidates that `select` takes (JSONL).")
+def score(
+    session: CommandSession, verifier: str, story: str, question: str, traces: str, out: Path | None
+) -> None:
+    """Probability that each step of TRACES is right, by VERIFIER.
+
+    TRACES: JSONL, a row a trace: {"trace": "## Step 1 ## ..."} or {"claims": ["red_box", ...], "answer": "red_box"}.
+    """
+    given = list(_traces(read_rows(traces, "TRACES")))
+    request = verifier_pb2.ScoreTracesRequest(
+        verifier=verifier,
+        candidates=verifier_pb2.CandidateSet(
+            story=read_text(story, "STORY"), question=stories_pb2.AskedQuestion(text=question), traces=given
+        ),
+    )
+    with session.connection() as connection:
+        answer = connection.call(stub_of(connection).ScoreTraces, request, timeout_s=LONG_CALL_S)
+    if out is not None:
+        with out.open("w", encoding="utf-8") as file:
+            for found in answer.scores:
+                row = {"answer": found.answer, "step_scores": list(found.step_scores)}
+                file.write(json.dumps(row) + "\n")
+
+    def human() -> None:
+        print_table(
+            ("trace", "answer", "lowest", "at step", "scores"),
+            [
+                (
+                    number,
+                    found.answer,
+                    f"{min(found.step_scores):.3f}",
+                    1 + list(found.step_scores).index(min(found.step_scores)),
+                    " ".join(f"{step:.2f}" for step in found.step_scores),
+                )
+                for number, found in enumerate(answer.scores, 1)
+            ],
+            right=("trace", "lowest", "at step"),
+        )
+
+    session.emit(document_of(answer), human)
+
+
+@command(tom_verifier, "select", service=SERVICE)
+@click.argument("candidates", type=FILE)
+@click.option("--aggregation", type=click.Choice(list(AGGREGATIONS)), default="prod", show_default=True)
+@click.option("--method", type=click.Choice(list(METHODS)), default="vanilla", show_default=True)
+def select(session: CommandSession, candidates: str, aggregation: str, method: str) -> None:
+    """The answer of the best of CANDIDATES: JSONL, a row each of {"answer": ..., "step_scores": [...]}."""
+    request = verifier_pb2.SelectBestRequest(aggregation=AGGREGATIONS[aggregation], method=METHODS[method])
+    for number, row in enumerate(read_rows(candidates, "CANDIDATES"), 1):
+        try:
+            request.candidates.add(answer=row["answer"], step_scores=row.get("step_scores", []))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput("CANDIDATES", f"row {number} needs an answer and numbers as step_scores") from error
+    with session.connection() as connection:
+        answer = connection.call(stub_of(connection).SelectBest, request)
+
+    def human() -> None:
+        click.echo(answer.answer)
+        print_table(
+            ("answer", "weight", "votes"),
+            [(one.answer, f"{one.weight:.4f}", one.votes) for one in answer.weights],
+            right=("weight", "votes"),
+        )
+
+    session.emit(document_of(answer), human)
+
+
+@command(tom_verifier, "train", service=SERVICE)
+@click.option("--steps", type=click.IntRange(0), default=0, help="Of the verifier's training.  [default: 3000]")
+@click.option("--batch", type=click.IntRange(0), default=0, help="Traces in a step.  [default: 32]")
+@click.option("--generator-steps", type=click.IntRange(0), default=0, help="Of the generator's.  [default: 120]")
+@click.option("--length", type=click.IntRange(1, 3), default=1, show_default=True, help="Chapters of the stories.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+def train(session: CommandSession, steps: int, batch: int, generator_steps: int, length: int, seed: int) -> None:
+    """Trains a small generator, and a verifier on fresh traces of it."""
+    request = verifier_pb2.TrainPbmRequest(
+        request_id=str(uuid.uuid4()),
+        steps=steps,
+        batch=batch,
+        generator_steps=generator_steps,
+        length=length,
+        seed=seed,
+    )
+    with session.connection() as connection:
+        result = run(session, connection, "TrainPbm", request, verifier_pb2.TrainPbmResult, "training")
+
+    def human() -> None:
+        quality = result.quality
+        click.echo(
+            f"on {quality.questions:,} unseen questions, {quality.steps:,} steps: AUC at the first error "
+            f"{quality.auc:.3f}, Brier skill {quality.brier_skill:.3f}, ECE {quality.ece:.3f}"
+        )
+        click.echo(f"generator {result.generator}")
+        click.echo(f"verifier {result.verifier}")
+
+    session.emit(document_of(result), human)
+
+
+def _traces(rows: list[dict[str, Any]]) -> Iterator[traces_pb2.GivenTrace]:
+    for number, row in enumerate(rows, 1):
+        if isinstance(row.get("trace"), str):
+            yield traces_pb2.GivenTrace(text=row["trace"])
+        elif isinstance(row.get("claims"), list) and all(isinstance(claim, str) for claim in row["claims"]):
+            steps = [traces_pb2.TraceStep(claim=claim) for claim in row["claims"]]
+            yield traces_pb2.GivenTrace(trace=traces_pb2.Trace(steps=steps, answer=str(row.get("answer", ""))))
+        else:
+            raise InvalidInput("TRACES", f"row {number} has neither a text trace nor a list of claims")

@@ -1,0 +1,68 @@
+"""The long methods: which steps each takes, in what order."""
+
+from __future__ import annotations
+
+from assay.checkup.v1 import checkup_pb2
+from assay.operations.job import Job, Run
+from assay.tom_verifier.v1 import sensitivity_pb2, verifier_pb2
+from assay.tom_verifier.v1 import steps_pb2 as own
+from assay_tom_verifier import steps
+
+FULL_NAME = "assay.tom_verifier.v1.TomVerifierService"
+
+
+async def train_pbm(run: Run, request: verifier_pb2.TrainPbmRequest) -> verifier_pb2.TrainPbmResult:
+    return await run.step("train", steps.TRAIN, request)
+
+
+async def scan_sensitivity(
+    run: Run, request: sensitivity_pb2.ScanSensitivityRequest
+) -> sensitivity_pb2.ScanSensitivityResult:
+    return await run.step("scan", steps.SCAN, request, model_id=request.model)
+
+
+async def perturb_and_evaluate(
+    run: Run, request: sensitivity_pb2.PerturbAndEvaluateRequest
+) -> sensitivity_pb2.PerturbAndEvaluateResult:
+    return await run.step("perturb", steps.PERTURB, request, model_id=request.model)
+
+
+async def analyze_rope(run: Run, request: sensitivity_pb2.AnalyzeRopeRequest) -> sensitivity_pb2.AnalyzeRopeResult:
+    return await run.step("rope", steps.ROPE, request, model_id=request.model)
+
+
+async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.ExamineResult:
+    """The section of a report card: what the model answers about beliefs, alone and with a verifier behind it."""
+    probed = await run.step(
+        "probe", steps.PROBE_MODEL, own.ProbeModelStep(model=request.model), model_id=request.model
+    )
+    write = own.WriteSectionStep(model=probed.model, probe=probed.probe)
+    return await run.step("section", steps.WRITE_SECTION, write)
+
+
+TRAIN_PBM = Job(f"/{FULL_NAME}/TrainPbm", verifier_pb2.TrainPbmRequest, verifier_pb2.TrainPbmResult, train_pbm)
+SCAN_SENSITIVITY = Job(
+    f"/{FULL_NAME}/ScanSensitivity",
+    sensitivity_pb2.ScanSensitivityRequest,
+    sensitivity_pb2.ScanSensitivityResult,
+    scan_sensitivity,
+)
+PERTURB_AND_EVALUATE = Job(
+    f"/{FULL_NAME}/PerturbAndEvaluate",
+    sensitivity_pb2.PerturbAndEvaluateRequest,
+    sensitivity_pb2.PerturbAndEvaluateResult,
+    perturb_and_evaluate,
+)
+ANALYZE_ROPE = Job(
+    f"/{FULL_NAME}/AnalyzeRope",
+    sensitivity_pb2.AnalyzeRopeRequest,
+    sensitivity_pb2.AnalyzeRopeResult,
+    analyze_rope,
+)
+EXAMINE = Job(
+    "/assay.checkup.v1.CheckupService/Examine/tom_verifier",
+    checkup_pb2.ExamineRequest,
+    checkup_pb2.ExamineResult,
+    examine,
+)
+JOBS = (TRAIN_PBM, SCAN_SENSITIVITY, PERTURB_AND_EVALUATE, ANALYZE_ROPE)

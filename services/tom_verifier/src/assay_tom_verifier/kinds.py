@@ -1,0 +1,12 @@
+"""Kinds of the artifacts this service reads and writes."""
+
+MODEL = "model"
+TEXT = "text"
+EPISTEMIC = "epistemic-model"
+VERIFIER = "process-belief-model"
+GENERATOR = "trace-generator"
+MASK = "parameter-mask"
+PERTURBATION = "perturbation"
+ROPE = "rope-analysis"
+PROBE = "belief-probe"
+PART = "training-part"

@@ -1,0 +1,245 @@
+"""Plots of beliefs, verifiers and sensitive parameters, as SVG that takes its text colour from the page it stands in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from assay.checkup.plot import COLOURS, INK, svg
+
+MAX_PANELS = 12
+UNKNOWN = (0.5, 0.5, 0.5, 0.15)
+
+
+@dataclass(frozen=True)
+class KripkeGraph:
+    """An epistemic model as it is drawn. worlds: what holds in each. edges: by agent, (from, to). actual: its world."""
+
+    title: str
+    worlds: tuple[str, ...]
+    edges: Mapping[str, Sequence[tuple[int, int]]]
+    actual: int
+
+
+@dataclass(frozen=True)
+class Band:
+    """A figure with its 95 % interval, at each of some points."""
+
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def kripke_graphs(graphs: Sequence[KripkeGraph]) -> bytes:
+    """A panel a step: worlds in a ring, the actual one filled, an arrow for each world that an agent holds possible."""
+    shown = [graphs[index] for index in _some(len(graphs), MAX_PANELS)]
+    columns = min(4, max(1, len(shown)))
+    rows = math.ceil(len(shown) / columns)
+    agents = list(dict.fromkeys(agent for graph in shown for agent in graph.edges))
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, graph in zip(figure.axes, shown, strict=False):
+            _draw_graph(axes, graph, agents)
+        handles = [mpl.lines.Line2D([], [], color=_colour(number), label=agent) for number, agent in enumerate(agents)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(6, max(1, len(agents))))
+
+    return svg(draw, (3.0 * columns, 2.7 * rows + 0.5))
+
+
+def belief_timeline(
+    lines: Sequence[str], chains: Sequence[str], believed: Sequence[Sequence[str | None]], thing: str
+) -> bytes:
+    """Chains of agents by steps; a colour a container, grey where nobody can tell. believed: one row a chain."""
+    containers = list(dict.fromkeys(cell for row in believed for cell in row if cell is not None))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        grid = np.full((len(chains), len(lines), 4), UNKNOWN)
+        for row, cells in enumerate(believed):
+            for column, cell in enumerate(cells):
+                if cell is not None:
+                    grid[row, column] = mpl.colors.to_rgba(_colour(containers.index(cell)))
+        axes.imshow(grid, interpolation="nearest", aspect="auto")
+        axes.set_xticks(range(len(lines)), [_cut(line, 38) for line in lines], rotation=55, ha="right", fontsize=8)
+        axes.set_yticks(range(len(chains)), chains)
+        axes.set_title(f"where is the {thing}?", loc="left")
+        for column in range(1, len(lines)):
+            axes.axvline(column - 0.5, color="white", linewidth=1)
+        for row in range(1, len(chains)):
+            axes.axhline(row - 0.5, color="white", linewidth=1)
+        marks = [Rectangle((0, 0), 1, 1, color=_colour(number)) for number in range(len(containers))]
+        marks.append(Rectangle((0, 0), 1, 1, color=UNKNOWN))
+        figure.legend(
+            marks, [*containers, "cannot tell"], loc="outside upper right", ncols=min(4, len(containers) + 1)
+        )
+
+    return svg(draw, (2.2 + 0.38 * len(lines), 2.9 + 0.3 * len(chains)))
+
+
+def accuracy_plot(candidates: Sequence[int], methods: Mapping[str, Band], oracle: Sequence[float]) -> bytes:
+    """Share of questions answered right by the number of candidates, with bands, and what no selector can beat."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, (name, band) in enumerate(methods.items()):
+            colour = _colour(number)
+            axes.plot(candidates, band.mean, color=colour, marker="o", markersize=4, label=name)
+            axes.fill_between(candidates, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(candidates, oracle, color=INK, linestyle="--", linewidth=1, label="oracle")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(candidates, [str(count) for count in candidates])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("candidates N")
+        axes.set_ylabel("questions answered right")
+        axes.legend()
+
+    return svg(draw, (5.4, 3.6))
+
+
+def reliability_plot(scored: Sequence[float], right: Sequence[float], counts: Sequence[int]) -> bytes:
+    """By bin of the score: the share of steps that are right; on the diagonal a score is a probability.
+
+    scored: mean score in each bin; right: share of its steps that are right; counts: how many there are.
+    """
+
+    def draw(figure: Figure) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+        filled = [index for index, count in enumerate(counts) if count]
+        top.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        top.plot([scored[i] for i in filled], [right[i] for i in filled], color=COLOURS[0], marker="o", markersize=4)
+        top.set_ylabel("share right")
+        top.set_ylim(0, 1.02)
+        width = 1 / max(1, len(counts))
+        bottom.bar([(i + 0.5) * width for i in range(len(counts))], counts, width=0.9 * width, color=COLOURS[5])
+        bottom.set_yscale("symlog")
+        bottom.set_ylim(bottom=0)
+        bottom.set_ylabel("steps")
+        bottom.set_xlabel("score of the step")
+        bottom.set_xlim(0, 1)
+
+    return svg(draw, (4.2, 4.2))
+
+
+def mask_size_plot(sizes: Sequence[float], scores: Mapping[str, Band], perplexities: Mapping[str, Band]) -> bytes:
+    """Theory-of-mind score and perplexity by the share of parameters perturbed; a line a kind of mask."""
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, 2)
+        for axes, curves, title in zip(
+            panels, (scores, perplexities), ("theory-of-mind score", "perplexity"), strict=True
+        ):
+            for number, (name, band) in enumerate(curves.items()):
+                colour = _colour(number)
+                axes.plot(sizes, band.mean, color=colour, marker="o", markersize=4, label=name)
+                axes.fill_between(sizes, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+            if all(size > 0 for size in sizes) and len(sizes) > 1:
+                axes.set_xscale("log")
+            axes.set_xlabel("share of parameters perturbed")
+            axes.set_ylabel(title)
+        panels[0].set_ylim(0, 1.02)
+        panels[0].legend()
+
+    return svg(draw, (7.6, 3.3))
+
+
+def frequency_heat_map(norms: Sequence[Sequence[float]], heads: Sequence[str], title: str = "mean query norm") -> bytes:
+    """Head x rotary frequency: how large the pair of dimensions is that rotates at it; from fast (left) to slow."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        image = axes.imshow(np.asarray(norms, dtype=float), interpolation="nearest", aspect="auto", cmap="viridis")
+        axes.set_xlabel("rotary pair, from the fastest frequency to the slowest")
+        axes.set_yticks(range(len(heads)), heads)
+        axes.tick_params(axis="y", labelsize=8)
+        figure.colorbar(image, ax=axes, label=title)
+
+    return svg(draw, (6.0, 1.3 + 0.22 * max(4, len(heads))))
+
+
+def order_accuracy_plot(
+    orders: Sequence[int], alone: Band, verified: Sequence[float], chance: Sequence[float], samples: int
+) -> bytes:
+    """A model's accuracy by order of belief: one answer, and the best of several under the exact checker."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = np.arange(len(orders), dtype=float)
+        below = [max(0.0, mean - low) for mean, low in zip(alone.mean, alone.low, strict=True)]
+        above = [max(0.0, high - mean) for mean, high in zip(alone.mean, alone.high, strict=True)]
+        axes.bar(places - 0.2, alone.mean, 0.38, yerr=[below, above], color=COLOURS[0], capsize=3, label="one answer")
+        axes.bar(places + 0.2, verified, 0.38, color=COLOURS[2], label=f"any of {samples}, checked exactly")
+        axes.plot(places, chance, color=INK, linestyle=":", marker="_", markersize=18, label="one guess")
+        axes.set_xticks(places, [str(order) for order in orders])
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("order of belief (0: where it really is)")
+        axes.set_ylabel("questions answered right")
+        figure.legend(loc="outside upper center", ncols=3)
+
+    return svg(draw, (5.4, 3.6))
+
+
+def _draw_graph(axes: Axes, graph: KripkeGraph, agents: Sequence[str]) -> None:
+    count = len(graph.worlds)
+    angles = [math.pi / 2 + 2 * math.pi * index / max(1, count) for index in range(count)]
+    radius = 0.0 if count == 1 else 1.0
+    spots = [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
+    axes.set_xlim(-1.75, 1.75)
+    axes.set_ylim(-1.6, 1.6)
+    axes.set_title(_cut(graph.title, 40), loc="left", fontsize=8)
+    loops: dict[int, int] = {}
+    for agent, edges in graph.edges.items():
+        colour, bend = _colour(agents.index(agent)), 0.08 + 0.07 * agents.index(agent)
+        for start, end in edges:
+            if start == end:
+                place = loops[start] = loops.get(start, -1) + 1
+                x, y = spots[start]
+                axes.add_patch(
+                    mpl.patches.Circle((x, y), 0.2 + 0.055 * (place + 1), fill=False, color=colour, linewidth=1)
+                )
+                continue
+            arrow = FancyArrowPatch(
+                spots[start],
+                spots[end],
+                connectionstyle=f"arc3,rad={bend}",
+                arrowstyle="-|>",
+                mutation_scale=8,
+                shrinkA=16,
+                shrinkB=16,
+                color=colour,
+                linewidth=1,
+            )
+            axes.add_patch(arrow)
+    for index, (x, y) in enumerate(spots):
+        actual = index == graph.actual
+        face = "#E69F00" if actual else "white"
+        axes.add_patch(mpl.patches.Circle((x, y), 0.2, facecolor=face, edgecolor="#444444", linewidth=1.2, zorder=3))
+        below = 0.34 + 0.055 * (loops.get(index, -1) + 1)
+        side = -1 if y <= 0 else 1
+        axes.text(x, y + side * below, graph.worlds[index], ha="center", va="bottom" if side > 0 else "top", fontsize=8)
+
+
+def _colour(number: int) -> str:
+    """Six that all readers can tell apart, then others."""
+    return COLOURS[number] if number < len(COLOURS) else f"C{(number - len(COLOURS)) % 10}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def _some(count: int, most: int) -> list[int]:
+    """All, or the first, the last and some between."""
+    if count <= most:
+        return list(range(count))
+    return [round(index * (count - 1) / (most - 1)) for index in range(most)]

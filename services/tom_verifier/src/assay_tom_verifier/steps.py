@@ -1,0 +1,28 @@
+"""What the front asks of the engine; what each step does stands in `engine`."""
+
+from assay.checkup.v1.checkup_pb2 import ExamineResult
+from assay.engine.step import Step
+from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import steps_pb2 as own
+
+PARSE = Step("parse", stories_pb2.ParseStoryRequest, stories_pb2.ParseStoryResponse)
+SIMULATE = Step("simulate", stories_pb2.SimulateRequest, stories_pb2.SimulateResponse, streaming=True)
+ANSWER = Step("answer", stories_pb2.AnswerQuestionRequest, stories_pb2.AnswerQuestionResponse)
+DRAW = Step("draw", stories_pb2.DrawStoryRequest, stories_pb2.DrawStoryResponse)
+GENERATE = Step("generate", stories_pb2.GenerateStoriesRequest, stories_pb2.GenerateStoriesResponse, streaming=True)
+CHECK_TRACE = Step("check_trace", traces_pb2.CheckTraceRequest, traces_pb2.CheckTraceResponse)
+EVALUATE = Step("evaluate", traces_pb2.EvaluateRequest, traces_pb2.EvaluateResponse)
+AUDIT = Step("audit", traces_pb2.AuditRequest, traces_pb2.AuditResponse)
+SCORE = Step("score", verifier_pb2.ScoreTracesRequest, verifier_pb2.ScoreTracesResponse)
+SELECT = Step("select", verifier_pb2.SelectBestRequest, verifier_pb2.SelectBestResponse)
+BEAM_SEARCH = Step("beam_search", verifier_pb2.BeamSearchRequest, verifier_pb2.BeamSearchResponse)
+CREATE_MODEL = Step("create_model", epistemic_pb2.CreateModelRequest, epistemic_pb2.CreateModelResponse)
+UPDATE_MODEL = Step("update_model", epistemic_pb2.UpdateModelRequest, epistemic_pb2.UpdateModelResponse)
+MODEL_CHECK = Step("model_check", epistemic_pb2.ModelCheckRequest, epistemic_pb2.ModelCheckResponse)
+CONTRACT = Step("contract", epistemic_pb2.ContractRequest, epistemic_pb2.ContractResponse)
+TRAIN = Step("train", verifier_pb2.TrainPbmRequest, verifier_pb2.TrainPbmResult)
+SCAN = Step("scan", sensitivity_pb2.ScanSensitivityRequest, sensitivity_pb2.ScanSensitivityResult)
+PERTURB = Step("perturb", sensitivity_pb2.PerturbAndEvaluateRequest, sensitivity_pb2.PerturbAndEvaluateResult)
+ROPE = Step("rope", sensitivity_pb2.AnalyzeRopeRequest, sensitivity_pb2.AnalyzeRopeResult)
+PROBE_MODEL = Step("probe_model", own.ProbeModelStep, own.ProbeModelReply)
+WRITE_SECTION = Step("write_section", own.WriteSectionStep, ExamineResult)

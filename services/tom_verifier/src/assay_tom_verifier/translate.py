@@ -1,0 +1,85 @@
+"""Between stories, beliefs and traces as the science has them and as messages have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from assay.tom_verifier.v1 import stories_pb2 as api
+from assay_tom_verifier.core.stories.beliefs import Belief, Chain, Profile, Question
+from assay_tom_verifier.core.stories.events import (
+    Enter,
+    Event,
+    Exit,
+    Line,
+    Locate,
+    Move,
+    Noise,
+    PrivateClaim,
+    PublicClaim,
+    Stay,
+    Story,
+)
+from assay_tom_verifier.core.stories.parse import parse_question
+
+PROFILES = {
+    api.SEMANTICS_PROFILE_UNSPECIFIED: Profile.HITOM,
+    api.SEMANTICS_PROFILE_HITOM: Profile.HITOM,
+    api.SEMANTICS_PROFILE_COMMON_KNOWLEDGE: Profile.COMMON_KNOWLEDGE,
+}
+
+
+def event_to_proto(event: Event) -> api.Event:
+    match event:
+        case Enter(agents, place):
+            return api.Event(enter=api.Enter(agents=agents, place=place))
+        case Exit(agents, place):
+            return api.Event(exit=api.Exit(agents=agents, place=place))
+        case Locate(thing, container):
+            return api.Event(locate=api.Locate(thing=thing, container=container))
+        case Move(agent, thing, container):
+            return api.Event(move=api.Move(agent=agent, thing=thing, container=container))
+        case Stay(agent, place):
+            return api.Event(stay=api.Stay(agent=agent, place=place))
+        case PublicClaim(speaker, thing, container):
+            return api.Event(public_claim=api.PublicClaim(speaker=speaker, thing=thing, container=container))
+        case PrivateClaim(speaker, listener, thing, container):
+            claim = api.PrivateClaim(speaker=speaker, listener=listener, thing=thing, container=container)
+            return api.Event(private_claim=claim)
+        case Noise(text):
+            return api.Event(noise=api.Noise(text=text))
+
+
+def line_to_proto(line: Line) -> api.StoryLine:
+    return api.StoryLine(number=line.number, text=line.text, event=event_to_proto(line.event))
+
+
+def story_to_proto(story: Story) -> api.Story:
+    return api.Story(lines=map(line_to_proto, story.lines), agents=story.agents, things=story.things)
+
+
+def belief_to_proto(belief: Belief) -> api.Belief:
+    return api.Belief(container=belief.container, rule=belief.rule, line=belief.line)
+
+
+def question_to_proto(question: Question) -> api.Question:
+    return api.Question(thing=question.thing, chain=api.BeliefChain(agents=question.chain))
+
+
+def question_of(asked: api.AskedQuestion) -> Question:
+    """As asked in words or in parts. Raises InvalidInput for words that ask nothing known."""
+    if asked.WhichOneof("form") == "text":
+        return parse_question(asked.text)
+    return Question(asked.question.thing, tuple(asked.question.chain.agents))
+
+
+def chains_of(chains: Iterable[api.BeliefChain]) -> list[Chain]:
+    return list(dict.fromkeys(tuple(chain.agents) for chain in chains))
+
+
+def changes(beliefs: Iterable[Belief]) -> list[api.Belief]:
+    """The beliefs of one chain, line by line, without those that are as before; nothing before the first change."""
+    found: list[Belief] = []
+    for belief in beliefs:
+        if belief.line and (not found or belief != found[-1]):
+            found.append(belief)
+    return [belief_to_proto(belief) for belief in found]
