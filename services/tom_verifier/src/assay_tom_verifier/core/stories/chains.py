@@ -38,12 +38,12 @@ def check_asked(story: Story, chains: Iterable[Chain], thing: str) -> None:
 
 def all_chains(agents: Sequence[str], order: int) -> list[Chain]:
     """Every chain of up to `order` agents in which nobody follows themselves, shortest first."""
-    return [
-        chain
-        for length in range(order + 1)
-        for chain in product(agents, repeat=length)
-        if all(first != second for first, second in pairwise(chain))
-    ]
+    return [chain for length in range(order + 1) for chain in product(agents, repeat=length) if no_repeats(chain)]
+
+
+def no_repeats(chain: Chain) -> bool:
+    """Whether nobody in the chain follows themselves."""
+    return all(first != second for first, second in pairwise(chain))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -62,9 +62,9 @@ def write_sentence(event: Event) -> str:
     """The published sentence for an event; `read_sentence` gives the event back."""
     match event:
         case Enter(agents, place):
-            return f"{_listed(agents)} entered the {place}."
+            return f"{listed(agents)} entered the {place}."
         case Exit(agents, place):
-            return f"{_listed(agents)} exited the {place}."
+            return f"{listed(agents)} exited the {place}."
         case Locate(thing, container):
             return f"The {thing} is in the {container}."
         case Move(agent, thing, container):
@@ -83,7 +83,8 @@ def _agents(text: str) -> tuple[str, ...]:
     return tuple(_AND.split(text))
 
 
-def _listed(agents: tuple[str, ...]) -> str:
+def listed(agents: tuple[str, ...]) -> str:
+    """ "Owen", "Owen and Liam", "Owen, Liam and Ava"."""
     return agents[0] if len(agents) == 1 else f"{', '.join(agents[:-1])} and {agents[-1]}"
 
 

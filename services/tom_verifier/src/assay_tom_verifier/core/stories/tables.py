@@ -104,12 +104,12 @@ class TableEngine:
         """Hi-ToM's convention: single agents and pairs of speaker and listener change, longer chains never."""
         speaker = claim.speaker
         match chain:
-            case (listener,) if self.hears(listener, claim) and self.trusts(listener, speaker, scene):
+            case (listener,) if self.hears(listener, claim, scene) and self.trusts(listener, speaker, scene):
                 return f"{listener} heard {speaker} say so and trusts {speaker}, who left later"
-            case (first, listener) if first == speaker and self.hears(listener, claim):
+            case (first, listener) if first == speaker and self.hears(listener, claim, scene):
                 return f"{speaker} said so to {listener} and expects to be believed"
             case (listener, second) if (
-                second == speaker and self.hears(listener, claim) and self.trusts(listener, speaker, scene)
+                second == speaker and self.hears(listener, claim, scene) and self.trusts(listener, speaker, scene)
             ):
                 return f"{listener} trusts {speaker}, who left later, to mean it"
         return None
@@ -121,16 +121,18 @@ class TableEngine:
         that. So a chain changes where the last agent in it other than the speaker at its end trusts the speaker.
         """
         speaker = claim.speaker
-        if not all(agent == speaker or self.hears(agent, claim) for agent in chain):
+        if not all(agent == speaker or self.hears(agent, claim, scene) for agent in chain):
             return None
         last = chain[:-1] if chain and chain[-1] == speaker else chain
         if not last or not self.trusts(last[-1], speaker, scene):
             return None
         return f"{_all_of(chain, 'know')} what {speaker} said, and that {last[-1]} trusts {speaker}, who left later"
 
-    def hears(self, agent: str, claim: Claim) -> bool:
-        """Everyone but the speaker hears a public claim, one agent a private one."""
-        return agent == claim.listener if isinstance(claim, PrivateClaim) else agent != claim.speaker
+    def hears(self, agent: str, claim: Claim, scene: Scene) -> bool:
+        """Everyone who has come so far, but for the speaker, hears a public claim; one agent a private one."""
+        if isinstance(claim, PrivateClaim):
+            return agent == claim.listener
+        return agent != claim.speaker and agent in scene.agents()
 
     def trusts(self, listener: str, speaker: str, scene: Scene) -> bool:
         """Who left the rooms later has seen more; whoever is still in one has seen most."""
