@@ -101,6 +101,11 @@ class Engine(ABC):
         check_formula(formula, state.agents, state.atoms)
         return state.structure.has_point(extension(formula, state.structure))
 
+    def valid(self, state: State, formula: Formula) -> bool:
+        """Whether `formula` is true at every world of the model."""
+        check_formula(formula, state.agents, state.atoms)
+        return bool(extension(formula, state.structure) == state.structure.alive)
+
     def update(self, state: State, events: EventModel) -> State:
         """The product update. Raises FailedPrecondition where events.point cannot happen at the actual world."""
         check_events(events, state.agents, state.atoms)

@@ -115,8 +115,8 @@ class Listed(Structure[int]):
     def contracted(self) -> Listed:
         block = blocks_of(self.facts, self.relations, self.setting.cancel)
         first: dict[int, int] = {}
-        for world, number in enumerate(block):
-            first.setdefault(number, world)
+        for world, found in enumerate(block):
+            first.setdefault(found, world)
         if len(first) == len(self.facts):
             return self
         # A block's own first world stands for it; what that world saw, the block sees.
