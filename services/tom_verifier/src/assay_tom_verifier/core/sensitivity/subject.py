@@ -1,0 +1,215 @@
+"""Small models that answer the tasks: what masks are tried on where no larger model is at hand.
+
+One shape with rotary position encoding and the same without: SmolLM3's layers, in which transformers lets each layer
+leave the rotation out (no positions at all then: a causal mask alone tells the order). They learn drawn templates,
+never the fixed ones, and general text beside them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assay.cancel import CancelToken
+from assay.errors import InvalidInput
+from assay.models.predict import predict, token_nats
+from assay.progress import Progress
+from assay.zoo.corpus import SPLITS, read_split
+from assay.zoo.recipe import Recipe
+from assay.zoo.tokenizer import END_ID, PAD_ID, train_tokenizer
+from assay.zoo.tokens import read_tokens
+from assay.zoo.train import new_model
+from assay_tom_verifier.core.sensitivity.tasks.item import Item, Task
+from assay_tom_verifier.core.sensitivity.tasks.suite import drawn_items
+from assay_tom_verifier.core.verifier.optimise import Schedule, optimise
+
+LAYERS = 4
+_LEARNED: tuple[tuple[Task, float], ...] = (
+    ("unexpected-contents", 0.35),
+    ("unexpected-transfer", 0.35),
+    ("irony", 0.1),
+    ("localisation", 0.1),
+    ("language", 0.1),
+)
+# Characters that the tokenizer is trained on: enough of each for the tasks' words to become tokens of their own.
+_TASK_CHARACTERS, _GENERAL_CHARACTERS = 600_000, 1_200_000
+
+
+@dataclass(frozen=True)
+class SubjectRecipe:
+    """rotary: whether layers rotate queries and keys. batch: task texts a step; general: windows of general text beside
+    them, of `window` tokens each.
+    """
+
+    name: str
+    rotary: bool
+    steps: int = 1200
+    batch: int = 32
+    general: int = 8
+    window: int = 64
+    learning_rate: float = 3e-3
+    vocabulary: int = 2048
+    width: int = 128
+    heads: int = 4
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of all that decides the weights besides seed and text."""
+        decisive = {name: value for name, value in dataclasses.asdict(self).items() if name != "name"}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def shape(self) -> Recipe:
+        """The network alone, in the zoo's words."""
+        config = {
+            "hidden_size": self.width,
+            "intermediate_size": 2 * self.width,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.heads,
+            "max_position_embeddings": 512,
+            "no_rope_layers": [int(self.rotary)] * LAYERS,
+            # As wide as the zoo's other models that learn to look things up: narrower ones take far longer.
+            "initializer_range": 0.05,
+            "tie_word_embeddings": True,
+        }
+        return Recipe(self.name, "", "smollm3", config, steps=self.steps, vocabulary=self.vocabulary)
+
+
+SUBJECTS = {
+    recipe.name: recipe for recipe in (SubjectRecipe("tom-rope", rotary=True), SubjectRecipe("tom-nope", rotary=False))
+}
+
+
+def train_subject(
+    recipe: SubjectRecipe,
+    text_dir: Path,
+    out_dir: Path,
+    *,
+    seed: int,
+    cancel: CancelToken,
+    progress: Progress,
+    checkpoint_dir: Path | None = None,
+) -> float:
+    """Trains on drawn task texts and on the train split of a text artifact; writes a loadable model to `out_dir`.
+
+    Returns the seconds that training took, over all attempts. checkpoint_dir: state is kept there and taken up by the
+    next call. Raises Cancelled and DeadlineExceeded (state saved first), InvalidInput where `out_dir` is in use.
+    """
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise InvalidInput("out", f"{out_dir.name} is not empty; give a new directory")
+    tokenizer = subject_tokenizer(recipe, text_dir)
+    general = read_tokens(text_dir, "train", tokenizer, cancel=cancel)
+    texts = TaskTexts(tokenizer, seed)
+    model = new_model(recipe.shape(), seed)
+
+    def loss_at(step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed * 2**32 + step)
+        ids, answers = texts.batch(step, recipe.batch)
+        windows = general.random_windows(recipe.general, recipe.window, generator)
+        return _task_loss(model, ids, answers) + _general_loss(model, windows)
+
+    state = optimise(
+        model,
+        loss_at,
+        Schedule(recipe.steps, recipe.batch, recipe.learning_rate),
+        run=f"{recipe.fingerprint()}-{seed}",
+        cancel=cancel,
+        progress=progress,
+        checkpoint_dir=checkpoint_dir,
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(out_dir)  # type: ignore[operator]
+    tokenizer.save_pretrained(out_dir)
+    return state.seconds
+
+
+def subject_tokenizer(recipe: SubjectRecipe, text_dir: Path) -> Any:
+    """Byte-level BPE of task texts and general text in about a third and two thirds."""
+    with tempfile.TemporaryDirectory(prefix="assay-tom-text-") as folder:
+        rows = [*_until(_task_texts(), _TASK_CHARACTERS)]
+        rows += _until((text for text, _ in read_split(text_dir, SPLITS[0])), _GENERAL_CHARACTERS)
+        lines = (json.dumps({"text": text, "domain": ""}) + "\n" for text in rows)
+        (Path(folder) / f"{SPLITS[0]}.jsonl").write_text("".join(lines), encoding="utf-8")
+        return train_tokenizer(Path(folder), vocabulary=recipe.vocabulary)
+
+
+class TaskTexts:
+    """Drawn task texts as token ids; a step's texts depend on its number and the seed alone."""
+
+    def __init__(self, tokenizer: Any, seed: int) -> None:
+        self._tokenizer = tokenizer
+        self._seed = seed
+
+    def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """(ids [count, T] int64, padded on the right; answers [count, T - 1] bool, the predicted tokens that answer)."""
+        random = Random(f"{self._seed} {step}")
+        tasks = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED], k=count)
+        rows, answered = zip(*(self._row(_one_cell(random, task)) for task in tasks), strict=True)
+        ids = torch.full((count, max(map(len, rows))), PAD_ID)
+        learned = torch.zeros(ids.shape, dtype=torch.bool)
+        for number, (row, marks) in enumerate(zip(rows, answered, strict=True)):
+            ids[number, : len(row)] = torch.tensor(row)
+            learned[number, : len(row)] = torch.tensor(marks)
+        return ids, learned[:, 1:]
+
+    def _row(self, items: list[Item]) -> tuple[list[int], list[bool]]:
+        """One story with all its questions: token ids, and which of them answer."""
+        ids, answers = [END_ID, *self._encoded(items[0].story)], [False]
+        for item in items:
+            ids += self._encoded(f" {item.question}")
+            answers += [False] * (len(ids) - len(answers))
+            ids += self._encoded(f" {item.answer}")
+            answers += [True] * (len(ids) - len(answers))
+            ids += self._encoded(".")
+        return ids, answers + [False] * (len(ids) - len(answers))
+
+    def _encoded(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+
+def _one_cell(random: Random, task: Task) -> list[Item]:
+    """The items of one cell of one drawn text, in any order."""
+    items = next(drawn_items(random.getrandbits(48), task))
+    cell = random.choice(items).cell
+    chosen = [item for item in items if item.cell == cell]
+    return random.sample(chosen, len(chosen))
+
+
+def _task_loss(model: nn.Module, ids: Tensor, answers: Tensor) -> Tensor:
+    """Mean nats of answers, and of all other tokens: the few that matter weigh as much as the many."""
+    output, targets = predict(model, ids)
+    nats = token_nats(output.logits, targets)
+    others = (targets != PAD_ID) & ~answers
+    return nats[answers].mean() + nats[others].mean()
+
+
+def _general_loss(model: nn.Module, windows: Tensor) -> Tensor:
+    output, targets = predict(model, windows)
+    return token_nats(output.logits, targets).mean()
+
+
+def _task_texts() -> Iterator[str]:
+    random = Random("tokenizer")
+    while True:
+        task = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED])[0]
+        items = _one_cell(random, task)
+        yield " ".join([items[0].story, *(f"{item.question} {item.answer}." for item in items)])
+
+
+def _until(texts: Iterator[str], characters: int) -> Iterator[str]:
+    size = 0
+    for text in texts:
+        yield text
+        size += len(text)
+        if size >= characters:
+            return

@@ -1,0 +1,1 @@
+"""Tasks written for this project: unexpected contents, unexpected transfer, irony, and two probes beside them."""
