@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.evaluate import LabelledRow
 from assay_tom_verifier.core.stories.beliefs import Belief, Profile, Question
-from assay_tom_verifier.core.stories.events import Line, Locate, Move, PrivateClaim, PublicClaim, Story
+from assay_tom_verifier.core.stories.events import Locate, Move, PrivateClaim, PublicClaim, Story
+from assay_tom_verifier.core.stories.grammar import listed
 from assay_tom_verifier.core.stories.parse import parse_question, parse_story
+from assay_tom_verifier.core.stories.scene import Scene
 from assay_tom_verifier.core.traces.format import NULL, claims
 from assay_tom_verifier.core.traces.labels import right_beliefs
+
+Naming = Locate | Move | PublicClaim | PrivateClaim
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,24 @@ def derive(beliefs: Sequence[Belief]) -> tuple[Belief, ...]:
 
 def _remark(story: Story, question: Question, beliefs: Sequence[Belief], published: str) -> str:
     """Every sentence that names the published container for an object, and why it decides nothing."""
-    found = [
-        f"line {line.number} {_about(line, question, belief, published)}"
-        for line, belief in zip(story.lines, beliefs, strict=True)
-        if isinstance(line.event, Locate | Move | PublicClaim | PrivateClaim)
-        and claims(published, line.event.container)
-    ]
-    if not found:
-        return f"no sentence puts anything in the {published}"
-    return "; ".join(found)
+    scene = Scene()
+    found = []
+    for line, belief in zip(story.lines, beliefs, strict=True):
+        event = line.event
+        scene.advance(event)
+        if isinstance(event, Locate | Move | PublicClaim | PrivateClaim) and claims(published, event.container):
+            found.append(f"line {line.number} {_why_not(event, scene, question, belief)}")
+    return "; ".join(found) or f"no sentence puts anything in the {published}"
 
 
-def _about(line: Line, question: Question, belief: Belief, published: str) -> str:
-    event = line.event
-    assert isinstance(event, Locate | Move | PublicClaim | PrivateClaim)
+def _why_not(event: Naming, scene: Scene, question: Question, belief: Belief) -> str:
+    """scene, belief: after the event."""
     if event.thing != question.thing:
         return f"names it for the {event.thing}, not the {question.thing}"
-    if claims(published, belief.container):
-        return "put it there in this belief, and a later line put it elsewhere"
-    return "names it for the object, and does not reach this belief"
+    if belief.container == event.container:
+        return "brings this belief there, and a later line elsewhere"
+    if isinstance(event, PublicClaim | PrivateClaim):
+        return f"is a claim by {event.speaker} that leaves this belief as it is"
+    place = scene.place(event.thing) or ""
+    absent = [agent for agent in dict.fromkeys(question.chain) if agent not in scene.present(place)]
+    return f"puts it there while {listed(tuple(absent))} {'is' if len(absent) == 1 else 'are'} not in the {place}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from assay_tom_verifier.core.epistemic.engine import Engine, State
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
+from assay_tom_verifier.core.epistemic.models import EpistemicModel
 from assay_tom_verifier.core.stories.beliefs import Belief, Chain, Profile
 from assay_tom_verifier.core.stories.chains import check_asked
 from assay_tom_verifier.core.stories.event_models import EventCompiler, containers_of, initial_model
@@ -45,20 +46,21 @@ class DelEngine:
         """As `TableEngine.believe`; a belief's rule names the sentence whose update last changed it."""
         table = dict.fromkeys(chains, _UNKNOWN)
         check_asked(story, table, thing)
-        containers = containers_of(story, thing)
         steps = []
         for line, state, updated in self.states(story, thing, profile):
             if updated:
-                table = {
-                    chain: _after(belief, self._container(state, chain, containers), line)
-                    for chain, belief in table.items()
-                }
+                model = self._engine.export(state)
+                table = {chain: _after(belief, _container(model, chain), line) for chain, belief in table.items()}
             steps.append(table)
         return steps
 
-    def _container(self, state: State, chain: Chain, containers: tuple[str, ...]) -> str | None:
-        (valuation,) = self._engine.considered(state, chain, containers)  # each agent holds just one world possible
-        return next(iter(valuation), None)
+
+def _container(model: EpistemicModel, chain: Chain) -> str | None:
+    """What is true at the world that the chain leads to: here every agent holds just one possible."""
+    world = model.point
+    for agent in chain:
+        (world,) = model.relations[agent][world]
+    return next(iter(model.worlds[world]), None)
 
 
 def _after(belief: Belief, container: str | None, line: Line) -> Belief:

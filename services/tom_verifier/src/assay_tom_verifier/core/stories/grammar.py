@@ -35,8 +35,8 @@ ACCEPTED = (
     "A likes|dislikes the THING.",
 )
 
-# Anything without spaces and punctuation, so that names of every script are names.
-NAME = r"[^\s,.;:!?()\[\]{}\"]+"
+# Anything but "and" without spaces and punctuation, so that names of every script are names.
+NAME = r"(?!and(?:[\s,.]|$))[^\s,.;:!?()\[\]{}\"]+"
 
 _NUMBER = re.compile(r"(\d{1,9})[.):]?\s+(.*)", re.DOTALL)
 _AGENTS = re.compile(rf"{NAME}(?:(?:, and |, | and ){NAME})*")

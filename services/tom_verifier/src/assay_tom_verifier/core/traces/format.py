@@ -40,7 +40,7 @@ class Step:
     @classmethod
     def read(cls, text: str) -> Step:
         """The claim is in the last brackets outside lines that give a final answer."""
-        said = "\n".join(line for line in text.split("\n") if not _ANSWER.fullmatch(line))
+        said = "\n".join(line for line in text.split("\n") if not _ANSWER.fullmatch(line.lstrip("\\")))
         claims = _CLAIM.findall(said)
         return cls(text, claims[-1].strip() if claims else "")
 
