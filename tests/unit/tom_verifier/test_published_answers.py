@@ -31,7 +31,8 @@ def test_rows_are_counted_by_group() -> None:
     found = evaluate_rows(rows)
     assert found.overall == found.by_group["g"] == Agreement(total=6, agree=2, unparsed=3)
     assert [verdict.answer for verdict in found.rows] == ["red_box", "red_box", None, None, "Null", None]
-    assert "line 1" in found.rows[2].refused and "Zoe never enters" in found.rows[5].refused
+    assert "line 1" in found.rows[2].refused
+    assert "Zoe never enters" in found.rows[5].refused
 
 
 def test_no_rows_agree_on_nothing() -> None:
@@ -44,7 +45,7 @@ def test_a_row_is_read_with_its_group() -> None:
     grouped = record | {"prompting": "CoT", "length": 1, "deception": False, "order": 2}
     assert read_row(grouped).group == "CoT/length_1/no_tell/order_2"
     for broken in ({**record, "story": 3}, {"id": "a"}):
-        with pytest.raises(InvalidInput, match="row.story"):
+        with pytest.raises(InvalidInput, match=r"row\.story"):
             read_row(broken)
 
 
@@ -75,7 +76,8 @@ def test_three_published_answers_of_hitom_contradict_its_rules() -> None:
     rows = hitom_rows()
     found = evaluate_rows(rows)
     assert found.overall == Agreement(total=200, agree=197, unparsed=0)
-    assert len(found.by_group) == 20 and all(group.total == 10 for group in found.by_group.values())
+    assert len(found.by_group) == 20
+    assert all(group.total == 10 for group in found.by_group.values())
     named = audit_rows(rows).contradicted
     assert {each.id for each in named} == {verdict.id for verdict in found.rows if not verdict.agrees}
     assert sorted(each.id for each in named) == [f"Tell/CoT/length_2/sample_3/order_{order}" for order in (2, 3, 4)]
@@ -89,4 +91,5 @@ def test_hitom_claims_are_a_convention_that_logic_contradicts() -> None:
     assert found.overall == Agreement(total=200, agree=184, unparsed=0)
     silent = [verdict.agrees for row, verdict in zip(rows, found.rows, strict=True) if "/no_tell/" in row.group]
     low = [verdict.agrees for row, verdict in zip(rows, found.rows, strict=True) if row.group[-1] in "01"]
-    assert all(silent) and all(low)
+    assert all(silent)
+    assert all(low)

@@ -82,7 +82,8 @@ def test_right_traces_are_right_in_text_too() -> None:
             read = parse_trace(write_trace(trace))
             assert read == trace
             checked = label_trace(told.story, each.question, read)
-            assert all(step.right for step in checked.steps) and checked.answer_right
+            assert all(step.right for step in checked.steps)
+            assert checked.answer_right
             assert len(checked.steps) == len(told.story.lines)
 
 
