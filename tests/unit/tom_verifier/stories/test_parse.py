@@ -50,6 +50,7 @@ STORY = "1 Ava and Ben entered the hall.\n2 The peas is in the red_box.\n"
         ("Ava saw a cat.", Noise("Ava saw a cat.")),
         ("Ava lost his phone.", Noise("Ava lost his phone.")),
         ("Ava dislikes the peas.", Noise("Ava dislikes the peas.")),
+        ("Ava loves the peas", Noise("Ava loves the peas")),
         ("Зоя, आरव and Ó'Neil-Łukasz entered the hall.", Enter(("Зоя", "आरव", "Ó'Neil-Łukasz"), "hall")),
     ],
 )
@@ -165,6 +166,8 @@ def test_written_stories_are_read_back() -> None:
         ("where does Ava think the peas are", Question("peas", ("Ava",))),
         ("Where does Ava think Ben thinks the peas is?", Question("peas", ("Ava", "Ben"))),
         ("Where does Ava think that Ben thinks that Ava thinks the peas is?", Question("peas", ("Ava", "Ben", "Ava"))),
+        ("Where will Ava look for the peas?", Question("peas", ("Ava",))),
+        ("Where does Ava think that Ben searches for the peas?", Question("peas", ("Ava", "Ben"))),
         (" Where  does Зоя think\nBen thinks the peas is ? ", Question("peas", ("Зоя", "Ben"))),
     ],
 )
@@ -178,6 +181,8 @@ def test_a_question_asks(text: str, question: Question) -> None:
     [
         ("Where does Ava think Ava thinks the peas is?", "names Ava twice in a row"),
         ("Where does A think B thinks C thinks D thinks E thinks the peas is?", "is of order 5; ask up to 4"),
+        ("Where does Ava think that Ava searches for the peas?", "names Ava twice in a row"),
+        ("Where was the peas at the beginning?", "none that is understood"),
         ("Where was the peas?", "none that is understood"),
         ("Where does Ava think Ben believes the peas is?", "none that is understood"),
         ("", "none that is understood"),

@@ -1,4 +1,4 @@
-"""The sentences of Hi-ToM (He et al. 2023, arXiv:2310.16755), read and written.
+"""The sentences of Hi-ToM (He et al. 2023, arXiv:2310.16755), read and written; those of ToMi (Le et al. 2019), read.
 
 Read a little wider than they are published: numbered or not, with or without the Oxford comma and the full stop,
 "is" or "are" after a plural ("The peas is in the ..."), and names of any script.
@@ -32,7 +32,7 @@ ACCEPTED = (
     "A privately told B that the OBJECT is in the CONTAINER.",
     "A saw a ANIMAL.",
     "A lost his THING.",
-    "A likes|dislikes the THING.",
+    "A likes|dislikes|loves|hates the THING.",
 )
 
 # Anything but "and" without spaces and punctuation, so that names of every script are names.
@@ -114,5 +114,5 @@ _SENTENCES = (
     ),
     _sentence("A saw an? N", lambda m: Noise(m[0])),
     _sentence("A lost (?:his|her|their) N", lambda m: Noise(m[0])),
-    _sentence("A (?:likes|dislikes) the N", lambda m: Noise(m[0])),
+    _sentence("A (?:likes|dislikes|loves|hates) the N", lambda m: Noise(m[0])),
 )

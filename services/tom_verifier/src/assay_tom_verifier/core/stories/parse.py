@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from assay.errors import InvalidInput, ResourceExhausted
-from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.beliefs import Chain, Question
 from assay_tom_verifier.core.stories.chains import check_chain
 from assay_tom_verifier.core.stories.events import Line, Story
 from assay_tom_verifier.core.stories.grammar import ACCEPTED, NAME, read_sentence, split_number
@@ -21,6 +21,9 @@ _THINKS = re.compile(
     rf"where does ({NAME}) (?:really )?think ((?:(?:that )?{NAME} thinks )*)(?:that )?the ({NAME}) (?:is|are)",
     re.IGNORECASE,
 )
+# ToMi's questions of first and second order.
+_LOOKS = re.compile(rf"where will ({NAME}) look for the ({NAME})", re.IGNORECASE)
+_SEARCHES = re.compile(rf"where does ({NAME}) think (?:that )?({NAME}) searches for the ({NAME})", re.IGNORECASE)
 _THINKER = re.compile(rf"(?:that )?({NAME}) thinks ", re.IGNORECASE)
 
 
@@ -73,18 +76,20 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
 def parse_question(text: str) -> Question:
     """Reads "Where is the lettuce really?" and "Where does Owen think Liam thinks the lettuce is?", to MOST_ORDER.
 
+    ToMi's "Where will Owen look for the lettuce?" and "Where does Owen think that Liam searches for the lettuce?" ask
+    what Owen thinks, and what Owen thinks Liam thinks.
     Raises InvalidInput for anything else, for an agent who thinks about their own thinking, and for a longer chain.
     """
     asked = " ".join(_composed(text).split()).rstrip("?. ")
     if len(asked) <= MOST_LINE_CHARACTERS:
-        found = _REALLY.fullmatch(asked)
-        if found is not None:
+        if found := _REALLY.fullmatch(asked):
             return Question(found[1], ())
-        found = _THINKS.fullmatch(asked)
-        if found is not None:
-            chain = (found[1], *_THINKER.findall(found[2]))
-            check_chain(chain, "question")
-            return Question(found[3], chain)
+        if found := _THINKS.fullmatch(asked):
+            return _checked((found[1], *_THINKER.findall(found[2])), found[3])
+        if found := _LOOKS.fullmatch(asked):
+            return _checked((found[1],), found[2])
+        if found := _SEARCHES.fullmatch(asked):
+            return _checked((found[1], found[2]), found[3])
     raise InvalidInput(
         "question",
         'is none that is understood; ask "Where is the OBJECT really?" or "Where does A think B thinks the OBJECT is?"',
@@ -98,6 +103,11 @@ def write_question(question: Question) -> str:
     first, *others = question.chain
     really = "" if others else "really "
     return f"Where does {first} {really}think {''.join(f'{other} thinks ' for other in others)}the {question.thing} is?"
+
+
+def _checked(chain: Chain, thing: str) -> Question:
+    check_chain(chain, "question")
+    return Question(thing, chain)
 
 
 def _read_line(number: int, sentence: str, scene: Scene) -> Line:

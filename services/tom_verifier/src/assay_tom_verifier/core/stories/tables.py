@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay_tom_verifier.core.stories.beliefs import Belief, Chain, Profile
 from assay_tom_verifier.core.stories.chains import check_asked
 from assay_tom_verifier.core.stories.events import (
@@ -43,10 +44,16 @@ class TableEngine:
     """
 
     def believe(
-        self, story: Story, chains: Iterable[Chain], thing: str, profile: Profile = Profile.HITOM
+        self,
+        story: Story,
+        chains: Iterable[Chain],
+        thing: str,
+        profile: Profile = Profile.HITOM,
+        cancel: CancelToken | None = None,
     ) -> list[dict[Chain, Belief]]:
         """One dict a line, not to be written to: what each chain believes of `thing` after the line.
 
+        Lines that change nothing share their dict with the line before. cancel: polled once a line.
         Raises InvalidInput for agents or an object that the story lacks, and for chains that `check_chain` refuses.
         """
         table = dict.fromkeys(chains, UNKNOWN)
@@ -54,6 +61,8 @@ class TableEngine:
         scene = Scene()
         steps = []
         for line in story.lines:
+            if cancel is not None:
+                cancel.check()
             scene.advance(line.event)
             change = self.change(line.event, scene, thing, profile)
             if change is not None:
