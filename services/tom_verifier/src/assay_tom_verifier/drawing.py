@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.cancel import CancelToken
-from assay_tom_verifier.core.epistemic.explicit.engine import ExplicitEngine
+from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.models import EpistemicModel
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.del_engine import DelEngine

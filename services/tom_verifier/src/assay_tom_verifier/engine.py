@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay_tom_verifier import engine_stories, steps
+from assay_tom_verifier import engine_checkup, engine_logic, engine_stories, engine_traces, steps
 
 STEPS = {
     steps.PARSE: engine_stories.parse,
@@ -10,4 +10,13 @@ STEPS = {
     steps.ANSWER: engine_stories.answer,
     steps.DRAW: engine_stories.draw,
     steps.GENERATE: engine_stories.generate,
+    steps.CHECK_TRACE: engine_traces.check_trace,
+    steps.EVALUATE: engine_traces.evaluate,
+    steps.AUDIT: engine_traces.audit,
+    steps.CREATE_MODEL: engine_logic.create_model,
+    steps.UPDATE_MODEL: engine_logic.update_model,
+    steps.CONTRACT: engine_logic.contract,
+    steps.MODEL_CHECK: engine_logic.model_check,
+    steps.PROBE_MODEL: engine_checkup.probe_model,
+    steps.WRITE_SECTION: engine_checkup.section,
 }

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from assay.engine.step import StepContext
 from assay.errors import InvalidInput, OutOfRange, ResourceExhausted
 from assay.tom_verifier.v1 import stories_pb2 as api
-from assay_tom_verifier.core.epistemic.explicit.engine import ExplicitEngine
+from assay_tom_verifier.core.audit import derive
+from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.stories.beliefs import Belief, Chain, Profile
 from assay_tom_verifier.core.stories.chains import all_chains
 from assay_tom_verifier.core.stories.del_engine import DelEngine
@@ -21,7 +22,6 @@ from assay_tom_verifier.translate import (
     PROFILES,
     belief_to_proto,
     chains_of,
-    changes,
     line_to_proto,
     question_of,
     question_to_proto,
@@ -72,7 +72,7 @@ def answer(request: api.AnswerQuestionRequest, context: StepContext) -> api.Answ
     steps = believe(story, [question.chain], question.thing, profile, request.engine, context)
     beliefs = [step[question.chain] for step in steps[: index + 1]]
     return api.AnswerQuestionResponse(
-        belief=belief_to_proto(beliefs[-1]), question=question_to_proto(question), derivation=changes(beliefs)
+        belief=belief_to_proto(beliefs[-1]), question=question_to_proto(question), derivation=map(belief_to_proto, derive(beliefs))
     )
 
 

@@ -33,9 +33,7 @@ async def analyze_rope(run: Run, request: sensitivity_pb2.AnalyzeRopeRequest) ->
 
 async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.ExamineResult:
     """The section of a report card: what the model answers about beliefs, alone and with a verifier behind it."""
-    probed = await run.step(
-        "probe", steps.PROBE_MODEL, own.ProbeModelStep(model=request.model), model_id=request.model
-    )
+    probed = await run.step("probe", steps.PROBE_MODEL, own.ProbeModelStep(model=request.model), model_id=request.model)
     write = own.WriteSectionStep(model=probed.model, probe=probed.probe)
     return await run.step("section", steps.WRITE_SECTION, write)
 

@@ -1,4 +1,4 @@
-"""Plots of beliefs, verifiers and sensitive parameters, as SVG that takes its text colour from the page it stands in."""
+"""Plots of beliefs, verifiers and sensitive parameters, as SVG in the text colour of the page they stand in."""
 
 from __future__ import annotations
 
@@ -79,9 +79,7 @@ def belief_timeline(
             axes.axhline(row - 0.5, color="white", linewidth=1)
         marks = [Rectangle((0, 0), 1, 1, color=_colour(number)) for number in range(len(containers))]
         marks.append(Rectangle((0, 0), 1, 1, color=UNKNOWN))
-        figure.legend(
-            marks, [*containers, "cannot tell"], loc="outside upper right", ncols=min(4, len(containers) + 1)
-        )
+        figure.legend(marks, [*containers, "cannot tell"], loc="outside upper right", ncols=min(4, len(containers) + 1))
 
     return svg(draw, (2.2 + 0.38 * len(lines), 2.9 + 0.3 * len(chains)))
 

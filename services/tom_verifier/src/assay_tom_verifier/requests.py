@@ -152,6 +152,8 @@ def check_model_check(request: epistemic_pb2.ModelCheckRequest) -> None:
     check_choice(request, "backend", epistemic_pb2.EpistemicBackend)
     if request.max_worlds < 0:
         raise InvalidInput("max_worlds", f"is {request.max_worlds}; give 0 for the service's cap, or more")
+    if subject == "example" and request.model:
+        raise InvalidInput("model", "is given beside an example, which has its own; leave one of them out")
 
 
 def check_source(source: epistemic_pb2.ModelSource, field: str = "model") -> None:

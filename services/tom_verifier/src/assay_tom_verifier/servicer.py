@@ -145,6 +145,8 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         self, request: epistemic_pb2.ModelCheckRequest, context: grpc.aio.ServicerContext
     ) -> epistemic_pb2.ModelCheckResponse:
         requests.check_model_check(request)
+        if request.model:
+            await self._front.expect(request.model, kinds.EPISTEMIC, "model")
         return await self._run(steps.MODEL_CHECK, request)
 
     async def Contract(  # noqa: N802

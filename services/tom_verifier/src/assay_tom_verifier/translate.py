@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from assay.tom_verifier.v1 import stories_pb2 as api
+from assay.tom_verifier.v1 import traces_pb2
 from assay_tom_verifier.core.stories.beliefs import Belief, Chain, Profile, Question
 from assay_tom_verifier.core.stories.events import (
     Enter,
@@ -20,6 +21,7 @@ from assay_tom_verifier.core.stories.events import (
     Story,
 )
 from assay_tom_verifier.core.stories.parse import parse_question
+from assay_tom_verifier.core.traces.format import Step, Trace, parse_trace
 
 PROFILES = {
     api.SEMANTICS_PROFILE_UNSPECIFIED: Profile.HITOM,
@@ -76,10 +78,14 @@ def chains_of(chains: Iterable[api.BeliefChain]) -> list[Chain]:
     return list(dict.fromkeys(tuple(chain.agents) for chain in chains))
 
 
-def changes(beliefs: Iterable[Belief]) -> list[api.Belief]:
-    """The beliefs of one chain, line by line, without those that are as before; nothing before the first change."""
-    found: list[Belief] = []
-    for belief in beliefs:
-        if belief.line and (not found or belief != found[-1]):
-            found.append(belief)
-    return [belief_to_proto(belief) for belief in found]
+def trace_of(given: traces_pb2.GivenTrace) -> Trace:
+    """As text or in parts. In parts no mark in a step's text is looked at."""
+    if given.WhichOneof("form") == "text":
+        return parse_trace(given.text)
+    steps = (Step(step.text, step.claim) if step.claim else Step.read(step.text) for step in given.trace.steps)
+    return Trace(tuple(steps), given.trace.answer)
+
+
+def trace_to_proto(trace: Trace) -> traces_pb2.Trace:
+    steps = [traces_pb2.TraceStep(text=step.text, claim=step.claim) for step in trace.steps]
+    return traces_pb2.Trace(steps=steps, answer=trace.answer)

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%assay/tom_verifier/v1/epistemic.proto\x12\x15\x61ssay.tom_verifier.v1\"8\n\x0bModelSource\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"X\n\nModelFacts\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06worlds\x18\x02 \x01(\x01\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12\r\n\x05\x61toms\x18\x04 \x03(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\"\"\n\x12\x43reateModelRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"G\n\x13\x43reateModelResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\"W\n\x12UpdateModelRequest\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".assay.tom_verifier.v1.ModelSource\x12\x0e\n\x06\x65vents\x18\x02 \x01(\t\"y\n\x13UpdateModelResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\x12\x16\n\x0eproduct_worlds\x18\x02 \x01(\x01\x12\x18\n\x10reachable_worlds\x18\x03 \x01(\x01\"D\n\x0f\x43ontractRequest\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".assay.tom_verifier.v1.ModelSource\"[\n\x10\x43ontractResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\x12\x15\n\rworlds_before\x18\x02 \x01(\x01\"\"\n\x07\x45xample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01n\x18\x02 \x01(\x05\"\xaf\x01\n\x11ModelCheckRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x31\n\x07\x65xample\x18\x02 \x01(\x0b\x32\x1e.assay.tom_verifier.v1.ExampleH\x00\x12\x38\n\x07\x62\x61\x63kend\x18\x03 \x01(\x0e\x32\'.assay.tom_verifier.v1.EpistemicBackend\x12\x12\n\nmax_worlds\x18\x04 \x01(\x03\x42\t\n\x07subject\"\x94\x01\n\x12ModelCheckResponse\x12\x30\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1e.assay.tom_verifier.v1.Verdict\x12\x0e\n\x06rounds\x18\x02 \x01(\x05\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x0e\n\x06worlds\x18\x04 \x01(\x01\x12\r\n\x05nodes\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\"7\n\x07Verdict\x12\x0f\n\x07\x66ormula\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0c\n\x04line\x18\x03 \x01(\x05*p\n\x10\x45pistemicBackend\x12!\n\x1d\x45PISTEMIC_BACKEND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45PISTEMIC_BACKEND_EXPLICIT\x10\x01\x12\x19\n\x15\x45PISTEMIC_BACKEND_BDD\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%assay/tom_verifier/v1/epistemic.proto\x12\x15\x61ssay.tom_verifier.v1\"8\n\x0bModelSource\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05model\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"X\n\nModelFacts\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06worlds\x18\x02 \x01(\x01\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12\r\n\x05\x61toms\x18\x04 \x03(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\"\"\n\x12\x43reateModelRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"G\n\x13\x43reateModelResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\"W\n\x12UpdateModelRequest\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".assay.tom_verifier.v1.ModelSource\x12\x0e\n\x06\x65vents\x18\x02 \x01(\t\"\x8d\x01\n\x13UpdateModelResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\x12\x16\n\x0eproduct_worlds\x18\x02 \x01(\x01\x12\x18\n\x10reachable_worlds\x18\x03 \x01(\x01\x12\x12\n\nnot_serial\x18\x04 \x03(\t\"D\n\x0f\x43ontractRequest\x12\x31\n\x05model\x18\x01 \x01(\x0b\x32\".assay.tom_verifier.v1.ModelSource\"[\n\x10\x43ontractResponse\x12\x30\n\x05model\x18\x01 \x01(\x0b\x32!.assay.tom_verifier.v1.ModelFacts\x12\x15\n\rworlds_before\x18\x02 \x01(\x01\"\"\n\x07\x45xample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\t\n\x01n\x18\x02 \x01(\x05\"\xbe\x01\n\x11ModelCheckRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x31\n\x07\x65xample\x18\x02 \x01(\x0b\x32\x1e.assay.tom_verifier.v1.ExampleH\x00\x12\x38\n\x07\x62\x61\x63kend\x18\x03 \x01(\x0e\x32\'.assay.tom_verifier.v1.EpistemicBackend\x12\x12\n\nmax_worlds\x18\x04 \x01(\x03\x12\r\n\x05model\x18\x05 \x01(\tB\t\n\x07subject\"\x94\x01\n\x12ModelCheckResponse\x12\x30\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1e.assay.tom_verifier.v1.Verdict\x12\x0e\n\x06rounds\x18\x02 \x01(\x05\x12\x0f\n\x07seconds\x18\x03 \x01(\x01\x12\x0e\n\x06worlds\x18\x04 \x01(\x01\x12\r\n\x05nodes\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\"7\n\x07Verdict\x12\x0f\n\x07\x66ormula\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\x08\x12\x0c\n\x04line\x18\x03 \x01(\x05*p\n\x10\x45pistemicBackend\x12!\n\x1d\x45PISTEMIC_BACKEND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45PISTEMIC_BACKEND_EXPLICIT\x10\x01\x12\x19\n\x15\x45PISTEMIC_BACKEND_BDD\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'assay.tom_verifier.v1.epistemic_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EPISTEMICBACKEND']._serialized_start=1118
-  _globals['_EPISTEMICBACKEND']._serialized_end=1230
+  _globals['_EPISTEMICBACKEND']._serialized_start=1154
+  _globals['_EPISTEMICBACKEND']._serialized_end=1266
   _globals['_MODELSOURCE']._serialized_start=64
   _globals['_MODELSOURCE']._serialized_end=120
   _globals['_MODELFACTS']._serialized_start=122
@@ -43,18 +43,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEMODELRESPONSE']._serialized_end=319
   _globals['_UPDATEMODELREQUEST']._serialized_start=321
   _globals['_UPDATEMODELREQUEST']._serialized_end=408
-  _globals['_UPDATEMODELRESPONSE']._serialized_start=410
-  _globals['_UPDATEMODELRESPONSE']._serialized_end=531
-  _globals['_CONTRACTREQUEST']._serialized_start=533
-  _globals['_CONTRACTREQUEST']._serialized_end=601
-  _globals['_CONTRACTRESPONSE']._serialized_start=603
-  _globals['_CONTRACTRESPONSE']._serialized_end=694
-  _globals['_EXAMPLE']._serialized_start=696
-  _globals['_EXAMPLE']._serialized_end=730
-  _globals['_MODELCHECKREQUEST']._serialized_start=733
-  _globals['_MODELCHECKREQUEST']._serialized_end=908
-  _globals['_MODELCHECKRESPONSE']._serialized_start=911
-  _globals['_MODELCHECKRESPONSE']._serialized_end=1059
-  _globals['_VERDICT']._serialized_start=1061
-  _globals['_VERDICT']._serialized_end=1116
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=411
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=552
+  _globals['_CONTRACTREQUEST']._serialized_start=554
+  _globals['_CONTRACTREQUEST']._serialized_end=622
+  _globals['_CONTRACTRESPONSE']._serialized_start=624
+  _globals['_CONTRACTRESPONSE']._serialized_end=715
+  _globals['_EXAMPLE']._serialized_start=717
+  _globals['_EXAMPLE']._serialized_end=751
+  _globals['_MODELCHECKREQUEST']._serialized_start=754
+  _globals['_MODELCHECKREQUEST']._serialized_end=944
+  _globals['_MODELCHECKRESPONSE']._serialized_start=947
+  _globals['_MODELCHECKRESPONSE']._serialized_end=1095
+  _globals['_VERDICT']._serialized_start=1097
+  _globals['_VERDICT']._serialized_end=1152
 # @@protoc_insertion_point(module_scope)

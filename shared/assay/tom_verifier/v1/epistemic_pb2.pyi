@@ -59,14 +59,16 @@ class UpdateModelRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelSource, _Mapping]] = ..., events: _Optional[str] = ...) -> None: ...
 
 class UpdateModelResponse(_message.Message):
-    __slots__ = ("model", "product_worlds", "reachable_worlds")
+    __slots__ = ("model", "product_worlds", "reachable_worlds", "not_serial")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_WORLDS_FIELD_NUMBER: _ClassVar[int]
     REACHABLE_WORLDS_FIELD_NUMBER: _ClassVar[int]
+    NOT_SERIAL_FIELD_NUMBER: _ClassVar[int]
     model: ModelFacts
     product_worlds: float
     reachable_worlds: float
-    def __init__(self, model: _Optional[_Union[ModelFacts, _Mapping]] = ..., product_worlds: _Optional[float] = ..., reachable_worlds: _Optional[float] = ...) -> None: ...
+    not_serial: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[_Union[ModelFacts, _Mapping]] = ..., product_worlds: _Optional[float] = ..., reachable_worlds: _Optional[float] = ..., not_serial: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ContractRequest(_message.Message):
     __slots__ = ("model",)
@@ -91,16 +93,18 @@ class Example(_message.Message):
     def __init__(self, name: _Optional[str] = ..., n: _Optional[int] = ...) -> None: ...
 
 class ModelCheckRequest(_message.Message):
-    __slots__ = ("text", "example", "backend", "max_worlds")
+    __slots__ = ("text", "example", "backend", "max_worlds", "model")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     EXAMPLE_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     MAX_WORLDS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     text: str
     example: Example
     backend: EpistemicBackend
     max_worlds: int
-    def __init__(self, text: _Optional[str] = ..., example: _Optional[_Union[Example, _Mapping]] = ..., backend: _Optional[_Union[EpistemicBackend, str]] = ..., max_worlds: _Optional[int] = ...) -> None: ...
+    model: str
+    def __init__(self, text: _Optional[str] = ..., example: _Optional[_Union[Example, _Mapping]] = ..., backend: _Optional[_Union[EpistemicBackend, str]] = ..., max_worlds: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
 
 class ModelCheckResponse(_message.Message):
     __slots__ = ("verdicts", "rounds", "seconds", "worlds", "nodes", "text")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from assay.client.errors import error_from_rpc
 from assay.client.inputs import model_artifact, text_artifact
 from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc, traces_pb2
+from assay_tom_verifier.core.evaluate import read_row
 
 PROFILES = {
     "hitom": stories_pb2.SEMANTICS_PROFILE_HITOM,
@@ -76,19 +78,10 @@ def read_rows(path: str, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def labelled_rows(rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[traces_pb2.LabelledRow]:
-    """Rows in the form of Hi-ToM's, with the group that each is counted in: prompting/length/deception/order."""
-    for number, row in enumerate(rows, 1):
-        for wanted in ("story", "question", "published_answer"):
-            if not isinstance(row.get(wanted), str):
-                raise InvalidInput(name, f"row {number} has no text {wanted}")
-        yield traces_pb2.LabelledRow(
-            id=str(row.get("id", number)),
-            story=row["story"],
-            question=row["question"],
-            published_answer=row["published_answer"],
-            group="/".join(_of_group(row, part) for part in ("prompting", "length", "deception", "order")),
-        )
+def labelled_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[traces_pb2.LabelledRow]:
+    """Rows in the form of Hi-ToM's, each in its group of prompting/length/deception/order."""
+    for row in map(read_row, rows):
+        yield traces_pb2.LabelledRow(**asdict(row))
 
 
 def batches(rows: Iterable[traces_pb2.LabelledRow]) -> Iterator[list[traces_pb2.LabelledRow]]:
@@ -147,6 +140,6 @@ def belief_text(belief: stories_pb2.Belief) -> str:
     return belief.container if belief.HasField("container") else "cannot tell"
 
 
-def _of_group(row: Mapping[str, Any], part: str) -> str:
-    value = row.get(part, "unknown")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def belief_answer(belief: stories_pb2.Belief) -> str:
+    """As data sets write it."""
+    return belief.container if belief.HasField("container") else "Null"

@@ -18,6 +18,7 @@ from assay_tom_verifier.cli.request import (
     LONG_CALL_S,
     OUT,
     PROFILES,
+    belief_answer,
     belief_text,
     chain_text,
     document_of,
@@ -182,10 +183,9 @@ def _row(
     return {
         "id": f"story_{story.index}/order_{order}",
         "deception": claims,
-        "prompting": "generated",
         "length": length,
         "order": order,
         "story": story.text,
         "question": question.text,
-        "published_answer": question.answer.container,
+        "published_answer": belief_answer(question.answer),
     }

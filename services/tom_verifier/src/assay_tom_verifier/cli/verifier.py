@@ -46,9 +46,7 @@ METHODS = {
 @click.argument("question")
 @click.argument("traces", type=FILE)
 @click.option("--out", type=OUT, help="Where to write the candidates that `select` takes (JSONL).")
-def score(
-    session: CommandSession, verifier: str, story: str, question: str, traces: str, out: Path | None
-) -> None:
+def score(session: CommandSession, verifier: str, story: str, question: str, traces: str, out: Path | None) -> None:
     """Probability that each step of TRACES is right, by VERIFIER.
 
     TRACES: JSONL, a row a trace: {"trace": "## Step 1 ## ..."} or {"claims": ["red_box", ...], "answer": "red_box"}.
