@@ -10,6 +10,7 @@ from unit.tom_verifier.stories.wild import wild_story
 
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.formulas import Atom, Believes, Formula
+from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.chains import all_chains
 from assay_tom_verifier.core.stories.del_engine import DelEngine
@@ -77,6 +78,18 @@ def test_models_of_stories_stay_small() -> None:
     stories = {row.story: parse_story(row.story).story for row in hitom_rows()}.values()
     worlds = [state.worlds for story in stories for _, state, _ in DelEngine().states(story, story.things[0])]
     assert max(worlds) == 18
+
+
+def test_decision_diagrams_agree() -> None:
+    """The same sentences on the symbolic backend."""
+    pytest.importorskip("dd.cudd", reason="needs dd with CUDD, the extra `symbolic`")
+    for story in (*generated(3, seed=6), wild_story(0)):
+        chains = all_chains(story.agents[:4], 3)
+        for profile in Profile:
+            tables = TableEngine().believe(story, chains, story.things[0], profile)
+            diagrams = DelEngine(SymbolicEngine()).believe(story, chains, story.things[0], profile)
+            for expected, found in zip(tables, diagrams, strict=True):
+                assert {c: found[c].container for c in chains} == {c: expected[c].container for c in chains}
 
 
 def test_what_is_read_off_is_what_the_model_holds() -> None:
