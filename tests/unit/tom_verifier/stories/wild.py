@@ -21,7 +21,8 @@ from assay_tom_verifier.core.stories.events import (
 from assay_tom_verifier.core.stories.grammar import write_sentence
 from assay_tom_verifier.core.stories.scene import Scene
 
-AGENTS = ("Ava", "Ben", "Cleo", "Dan")
+# Two of them are called what events of epistemic models are.
+AGENTS = ("Ava", "Ben", "speaker", "claimed")
 THINGS = ("kiwi", "fig")
 CONTAINERS = ("red_box", "blue_box", "green_box")
 PLACES = ("hall", "porch", "waiting_room")

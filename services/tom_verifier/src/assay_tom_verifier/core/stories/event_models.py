@@ -73,20 +73,21 @@ class EventCompiler:
         Nobody thinks that any third agent heard anything.
         """
         said = self._placed(claim.container)
+        # No name has a colon, so agents may be called anything.
         events = {"claimed": Event(), "unheard": Event(), "speaker": Event()}
         steps = {("claimed", claim.speaker): "speaker", ("speaker", claim.speaker): "speaker"}
         for agent in sorted(hearers):
-            of_agent = f"speaker_on_{agent}"
-            events[of_agent] = said
-            steps |= {("speaker", agent): of_agent, (of_agent, agent): of_agent}
+            expected = f"expected:{agent}"
+            events[expected] = said
+            steps |= {("speaker", agent): expected, (expected, agent): expected}
         for agent in sorted(believers):
-            own, of_speaker = agent, f"{agent}_on_speaker"
-            events |= {own: said, of_speaker: said}
+            believed, meant = f"believed:{agent}", f"meant:{agent}"
+            events |= {believed: said, meant: said}
             steps |= {
-                ("claimed", agent): own,
-                (own, agent): own,
-                (own, claim.speaker): of_speaker,
-                (of_speaker, claim.speaker): of_speaker,
+                ("claimed", agent): believed,
+                (believed, agent): believed,
+                (believed, claim.speaker): meant,
+                (meant, claim.speaker): meant,
             }
         return self._model(name, events, lambda agent, event: steps.get((event, agent), "unheard"), "claimed")
 
