@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 from assay.cancel import CancelToken
 from assay.errors import FailedPrecondition
 from assay_tom_verifier.core.epistemic.evaluate import extension, meanings
-from assay_tom_verifier.core.epistemic.formulas import Formula
+from assay_tom_verifier.core.epistemic.formulas import Formula, uses_distributed
 from assay_tom_verifier.core.epistemic.frames import check_events, check_formula, check_model
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel, Model
 from assay_tom_verifier.core.epistemic.structure import Limits, Setting, Structure
@@ -20,7 +23,10 @@ from assay_tom_verifier.core.epistemic.structure import Limits, Setting, Structu
 class Reduction(enum.Enum):
     """What is done to a model after every update."""
 
-    CONTRACT = "contract"  # prune, then contract: the default everywhere
+    # Prune, then contract. Bisimilar worlds agree on every formula without D, and on no promise with it: what a rules
+    # out may be another copy of the world that b rules out.
+    CONTRACT = "contract"
+    # Unreachable worlds are out of every formula's sight, D's included.
     PRUNE = "prune"
     NONE = "none"
 
@@ -41,10 +47,20 @@ class UpdateReport:
 
 @dataclass(frozen=True)
 class State:
-    """A pointed model in a backend's form; report: of the update that made it, None of a model as loaded."""
+    """A pointed model in a backend's form.
+
+    merged: whether some contraction on the way made one world of several, so that D[...] can no longer be asked for.
+    made: counts the worlds of the update that it came from.
+    """
 
     structure: Structure[Any]
-    report: UpdateReport | None = None
+    merged: bool = False
+    made: Callable[[], UpdateReport] | None = None
+
+    @cached_property
+    def report(self) -> UpdateReport | None:
+        """Of the update that made it, None of a model as loaded. Counted when asked for: counting takes its time."""
+        return None if self.made is None else self.made()
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -85,65 +101,84 @@ class Engine(ABC):
     def load(self, model: Model) -> State:
         """The model checked, pruned and contracted. Raises InvalidInput where it is not what it says."""
         check_model(model)
-        structure = self._load(model)
-        if self.reduction is not Reduction.NONE:
-            structure = structure.pruned()
-        if self.reduction is Reduction.CONTRACT:
-            structure = structure.contracted()
-        return State(structure)
+        with self._guarded():
+            structure = self._load(model)
+            if self.reduction is not Reduction.NONE:
+                structure = structure.pruned()
+            return State(*self._contracted(structure, False))
 
     @abstractmethod
     def _load(self, model: Model) -> Structure[Any]:
         """`model`, already checked, as it stands."""
 
+    def _guarded(self) -> AbstractContextManager[None]:
+        """Around all work of a backend, which may have errors of its own to translate."""
+        return nullcontext()
+
     def holds(self, state: State, formula: Formula) -> bool:
         """Whether `formula` is true at the actual world."""
-        check_formula(formula, state.agents, state.atoms)
-        return state.structure.has_point(extension(formula, state.structure))
+        _check(state, formula)
+        with self._guarded():
+            return state.structure.has_point(extension(formula, state.structure))
 
     def valid(self, state: State, formula: Formula) -> bool:
         """Whether `formula` is true at every world of the model."""
-        check_formula(formula, state.agents, state.atoms)
-        return bool(extension(formula, state.structure) == state.structure.alive)
+        _check(state, formula)
+        with self._guarded():
+            return state.structure.is_everything(extension(formula, state.structure))
 
     def update(self, state: State, events: EventModel) -> State:
         """The product update. Raises FailedPrecondition where events.point cannot happen at the actual world."""
         check_events(events, state.agents, state.atoms)
+        for formula in events.formulas():
+            _check_distributed(state, formula)
         structure = state.structure
-        meant = meanings(events, structure)
-        if not structure.has_point(meant.pre[events.point]):
-            raise FailedPrecondition(
-                f"event {events.name}: {events.point} cannot happen at the actual world, where its precondition is "
-                "false; the model stays as it was, so choose another event",
-                reason="EVENT_NOT_APPLICABLE",
-            )
-        after, whole = structure.updated(events, meant, self.reduction is not Reduction.NONE)
-        return self._settled(after, whole, after.count())
+        with self._guarded():
+            meant = meanings(events, structure)
+            if not structure.has_point(meant.pre[events.point]):
+                raise FailedPrecondition(
+                    f"event {events.name}: {events.point} cannot happen at the actual world, where its precondition "
+                    "is false; the model stays as it was, so choose another event",
+                    reason="EVENT_NOT_APPLICABLE",
+                )
+            after, whole = structure.updated(events, meant, self.reduction is not Reduction.NONE)
+            return self._settled(state, after, lambda: whole)
 
     def announce(self, state: State, formula: Formula) -> State:
         """Everyone hears `formula`. Raises FailedPrecondition where it is false at the actual world."""
-        check_formula(formula, state.agents, state.atoms)
-        heard = extension(formula, state.structure)
-        if not state.structure.has_point(heard):
-            raise FailedPrecondition(
-                "announcement: is false at the actual world, and only truths can be announced; the model stays as it "
-                "was, so announce something true, or its negation",
-                reason="EVENT_NOT_APPLICABLE",
-            )
-        after: Structure[Any] = state.structure.restricted(heard)
-        whole = after.count()
-        if self.reduction is not Reduction.NONE:
-            after = after.pruned()
-        return self._settled(after, whole, after.count())
+        _check(state, formula)
+        with self._guarded():
+            heard = extension(formula, state.structure)
+            if not state.structure.has_point(heard):
+                raise FailedPrecondition(
+                    "announcement: is false at the actual world, and only truths can be announced; the model stays as "
+                    "it was, so announce something true, or its negation",
+                    reason="EVENT_NOT_APPLICABLE",
+                )
+            left: Structure[Any] = state.structure.restricted(heard)
+            return self._settled(state, left if self.reduction is Reduction.NONE else left.pruned(), left.count)
 
-    def _settled(self, after: Structure[Any], whole: int, reachable: int) -> State:
-        if self.reduction is Reduction.CONTRACT:
-            after = after.contracted()
-        return State(after, UpdateReport(whole, reachable, after.count(), after.blind()))
+    def _settled(self, before: State, reachable: Structure[Any], whole: Callable[[], int]) -> State:
+        last, merged = self._contracted(reachable, before.merged)
+        return State(last, merged, lambda: UpdateReport(whole(), reachable.count(), last.count(), last.blind()))
+
+    def _contracted(self, structure: Structure[Any], merged: bool) -> tuple[Structure[Any], bool]:
+        if self.reduction is not Reduction.CONTRACT:
+            return structure, merged
+        last = structure.contracted()
+        return last, merged or (last is not structure and last.count() < structure.count())
 
     def contract(self, state: State) -> State:
-        """Pruned and contracted, whatever this engine's reduction."""
-        return State(state.structure.pruned().contracted(), state.report)
+        """Pruned and contracted, whatever this engine's reduction; `report` counts from the worlds before."""
+        with self._guarded():
+            reachable = state.structure.pruned()
+            return self.reducing(Reduction.CONTRACT)._settled(state, reachable, state.structure.count)
+
+    def reducing(self, reduction: Reduction) -> Self:
+        """An engine like this one, that shares what it holds and reduces otherwise."""
+        other = copy(self)
+        other.reduction = reduction
+        return other
 
     def considered(self, state: State, chain: Sequence[str], atoms: Collection[str]) -> frozenset[frozenset[str]]:
         """What `chain` holds possible: the subsets of `atoms` true at the worlds that it leads to from the actual one.
@@ -151,8 +186,24 @@ class Engine(ABC):
         ("Owen", "Liam") asks for what Owen thinks Liam holds possible: B[Owen] B[Liam] f is true where f is true of
         every one of them. Of no chain, what is actually true.
         """
-        return state.structure.considered(chain, atoms)
+        with self._guarded():
+            return state.structure.considered(chain, atoms)
 
     def export(self, state: State) -> EpistemicModel:
         """The model as a declaration, world by world. Raises ResourceExhausted over the cap on worlds."""
-        return state.structure.exported()
+        with self._guarded():
+            return state.structure.exported()
+
+
+def _check(state: State, formula: Formula) -> None:
+    check_formula(formula, state.agents, state.atoms)
+    _check_distributed(state, formula)
+
+
+def _check_distributed(state: State, formula: Formula) -> None:
+    if state.merged and uses_distributed(formula):
+        raise FailedPrecondition(
+            "formula: asks for distributed knowledge of a model whose bisimilar worlds are merged, which does not keep "
+            "it; load and update the model with pruning alone",
+            reason="MODEL_CONTRACTED",
+        )

@@ -33,7 +33,7 @@ def extension(formula: Formula, structure: Structure[SetT]) -> SetT:
     """The worlds of `structure` where `formula`, checked before, is true."""
     if (found := structure.known.get(id(formula))) is not None:
         return found[1]
-    structure.setting.cancel.check()
+    structure.poll()
     worlds = _extension(formula, structure)
     structure.known[id(formula)] = (formula, worlds)
     return worlds
@@ -42,13 +42,13 @@ def extension(formula: Formula, structure: Structure[SetT]) -> SetT:
 def _extension(formula: Formula, structure: Structure[SetT]) -> SetT:
     match formula:
         case Constant(value):
-            return structure.alive if value else structure.nothing()
+            return structure.everything() if value else structure.nothing()
         case Atom(name):
             return structure.atom(name)
         case Not(inner):
             return structure.complement(extension(inner, structure))
         case And(parts):
-            return reduce(and_, (extension(part, structure) for part in parts), structure.alive)
+            return reduce(and_, (extension(part, structure) for part in parts), structure.everything())
         case Or(parts):
             return reduce(or_, (extension(part, structure) for part in parts), structure.nothing())
         case Implies(premise, conclusion):
@@ -77,9 +77,9 @@ def _extension(formula: Formula, structure: Structure[SetT]) -> SetT:
 
 def _common(agents: tuple[str, ...], inner: SetT, structure: Structure[SetT]) -> SetT:
     """Greatest X with X = the conjunction of all boxes of (inner and X)."""
-    worlds = structure.alive
+    worlds = structure.everything()
     while True:
-        structure.setting.cancel.check()
+        structure.poll()
         smaller = worlds
         for agent in agents:
             # Each agent takes what the last has ruled out already; the fixpoint is the same and nearer.

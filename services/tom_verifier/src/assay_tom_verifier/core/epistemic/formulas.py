@@ -164,3 +164,8 @@ def parts(formula: Formula) -> Iterator[Formula]:
             seen.add(id(part))
             yield part
             pending.extend(children(part))
+
+
+def uses_distributed(formula: Formula) -> bool:
+    """Whether D[...] stands anywhere within."""
+    return any(isinstance(part, Distributed) for part in parts(formula))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.errors import FailedPrecondition
-from assay_tom_verifier.core.epistemic.engine import Engine, State
-from assay_tom_verifier.core.epistemic.formulas import Formula, Not
+from assay_tom_verifier.core.epistemic.engine import Engine, Reduction, State
+from assay_tom_verifier.core.epistemic.formulas import Formula, Not, uses_distributed
 from assay_tom_verifier.core.epistemic.models import EventModel, Model
 
 
@@ -58,6 +58,18 @@ class Script:
     events: Mapping[str, EventModel]
     steps: tuple[Step, ...]
 
+    def formulas(self) -> Iterator[Formula]:
+        """Every formula of its events and steps."""
+        for events in self.events.values():
+            yield from events.formulas()
+        for step in self.steps:
+            match step:
+                case Announce(formula) | Claim(formula):
+                    yield formula
+                case Repeat(announcement, until):
+                    yield announcement
+                    yield until
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -85,8 +97,13 @@ class Run:
 
 
 def run_script(script: Script, engine: Engine) -> Run:
-    """Raises what the engine raises, with the line; FailedPrecondition where a loop would never end."""
+    """Raises what the engine raises, with the line; FailedPrecondition where a loop would never end.
+
+    A script that asks for distributed knowledge is run without contraction, which would not keep it.
+    """
     begun = time.perf_counter()
+    if engine.reduction is Reduction.CONTRACT and any(map(uses_distributed, script.formulas())):
+        engine = engine.reducing(Reduction.PRUNE)
     return _run(engine, engine.load(script.model), script.steps, begun)
 
 

@@ -19,11 +19,12 @@ SetT = TypeVar("SetT")
 class Limits:
     """What an engine may hold before it raises ResourceExhausted.
 
-    worlds: of a model, and of |W| * |E| before a product is built. nodes: decision nodes of a BDD manager.
+    worlds: listed ones of a model, and |W| * |E| before a product of them is built. nodes: decision nodes of
+    an engine's models together.
     """
 
     worlds: int = 1_000_000
-    nodes: int = 5_000_000
+    nodes: int = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class Structure(ABC, Generic[SetT]):
 
     agents: tuple[str, ...]
     atoms: tuple[str, ...]
-    setting: Setting
 
     def __init__(self) -> None:
         # Formula by identity; the formula is kept, so that its id stays its own.
@@ -63,8 +63,16 @@ class Structure(ABC, Generic[SetT]):
 
     @property
     @abstractmethod
-    def alive(self) -> SetT:
-        """All worlds; sets that the operations take and give lie within."""
+    def setting(self) -> Setting:
+        """Caps and cancellation."""
+
+    def poll(self) -> None:
+        """Raises Cancelled where the work should stop; called between operations."""
+        self.setting.cancel.check()
+
+    @abstractmethod
+    def everything(self) -> SetT:
+        """The set of all worlds."""
 
     @abstractmethod
     def nothing(self) -> SetT:
@@ -85,6 +93,10 @@ class Structure(ABC, Generic[SetT]):
     @abstractmethod
     def box_distributed(self, agents: Sequence[str], inner: SetT) -> SetT:
         """Worlds all of whose successors for every one of `agents` at once lie in `inner`."""
+
+    @abstractmethod
+    def is_everything(self, inner: SetT) -> bool:
+        """Whether all worlds lie in `inner`."""
 
     @abstractmethod
     def has_point(self, inner: SetT) -> bool:

@@ -30,12 +30,15 @@ class Cube(Structure[int]):
         setting: Setting,
     ) -> None:
         super().__init__()
-        self.agents, self.atoms, self.setting = agents, atoms, setting
+        self.agents, self.atoms, self._setting = agents, atoms, setting
         self.observes, self.point = observes, point
         self._present = present
 
     @property
-    def alive(self) -> int:
+    def setting(self) -> Setting:
+        return self._setting
+
+    def everything(self) -> int:
         return self._present
 
     def nothing(self) -> int:
@@ -49,7 +52,7 @@ class Cube(Structure[int]):
         return self._present & ~inner
 
     def box(self, agent: str, inner: int) -> int:
-        self.setting.cancel.check()
+        self.poll()
         return self._present & ~self._spread(self.observes[agent], self._present & ~inner)
 
     def box_distributed(self, agents: Sequence[str], inner: int) -> int:
@@ -66,6 +69,9 @@ class Cube(Structure[int]):
                 either = (worlds | worlds >> (1 << j)) & low
                 worlds = either | either << (1 << j)
         return worlds
+
+    def is_everything(self, inner: int) -> bool:
+        return inner == self._present
 
     def has_point(self, inner: int) -> bool:
         return bool(inner >> self.point & 1)
@@ -102,7 +108,7 @@ class Cube(Structure[int]):
     def _listed(self, worlds: list[int]) -> Listed:
         relations = {}
         for agent in self.agents:
-            self.setting.cancel.check()
+            self.poll()
             observed = sum(1 << j for j, atom in enumerate(self.atoms) if atom in self.observes[agent])
             alike: dict[int, list[int]] = {}
             for place, world in enumerate(worlds):
@@ -111,12 +117,14 @@ class Cube(Structure[int]):
             relations[agent] = Relation(
                 [number[world & observed] for world in worlds], [tuple(places) for places in alike.values()]
             )
-        return Listed(self.agents, self.atoms, worlds, relations, worlds.index(self.point), self.setting)
+        # An announcement within a formula may have left the actual world out; then nobody asks for the point.
+        point = worlds.index(self.point) if self.has_point(self._present) else 0
+        return Listed(self.agents, self.atoms, worlds, relations, point, self.setting)
 
     def pruned(self) -> Cube:
         found = frontier = 1 << self.point
         while frontier:
-            self.setting.cancel.check()
+            self.poll()
             before = found
             for agent in self.agents:
                 found |= self._present & self._spread(self.observes[agent], found)

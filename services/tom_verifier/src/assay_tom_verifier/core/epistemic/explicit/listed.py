@@ -30,13 +30,16 @@ class Listed(Structure[int]):
         present: int | None = None,
     ) -> None:
         super().__init__()
-        self.agents, self.atoms, self.setting = agents, atoms, setting
+        self.agents, self.atoms, self._setting = agents, atoms, setting
         self.facts, self.relations, self.point = facts, relations, point
         self._present = (1 << len(facts)) - 1 if present is None else present
         self._intersections: dict[tuple[str, ...], Relation] = {}
 
     @property
-    def alive(self) -> int:
+    def setting(self) -> Setting:
+        return self._setting
+
+    def everything(self) -> int:
         return self._present
 
     def nothing(self) -> int:
@@ -50,7 +53,7 @@ class Listed(Structure[int]):
         return self._present & ~inner
 
     def box(self, agent: str, inner: int) -> int:
-        self.setting.cancel.check()
+        self.poll()
         return self._present & ~self.relations[agent].failing(self._present & ~inner)
 
     def box_distributed(self, agents: Sequence[str], inner: int) -> int:
@@ -58,6 +61,9 @@ class Listed(Structure[int]):
         if key not in self._intersections:
             self._intersections[key] = intersection([self.relations[agent] for agent in key])
         return self._present & ~self._intersections[key].failing(self._present & ~inner)
+
+    def is_everything(self, inner: int) -> bool:
+        return inner == self._present
 
     def has_point(self, inner: int) -> bool:
         return bool(inner >> self.point & 1)
@@ -95,7 +101,7 @@ class Listed(Structure[int]):
         queue = [self.point]
         for count, world in enumerate(queue):
             if count % 1024 == 0:
-                self.setting.cancel.check()
+                self.poll()
             for agent, relation in self.relations.items():
                 cluster = relation.sees[world]
                 if cluster >= 0 and (agent, cluster) not in met_clusters:
