@@ -68,3 +68,10 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<end>", eos_token="<end>")
+
+
+@pytest.fixture
+def llama_for_words(word_tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Untrained, with a token a word of the suite."""
+    sizes = {**_SIZES, "vocab_size": len(word_tokenizer), "max_position_embeddings": 256}
+    return _seeded(LlamaForCausalLM, LlamaConfig(**sizes, num_key_value_heads=1, initializer_range=0.3))

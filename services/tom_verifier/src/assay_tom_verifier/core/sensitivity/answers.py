@@ -6,7 +6,7 @@ tokens is the likeliest at its place and the token after them begins something e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,31 +62,23 @@ class Asked:
         """Raises Cancelled between batches. Right padding is never attended to by a causal model: hence no mask."""
         count = len(self.items)
         first, nats, foils = np.zeros(count, dtype=bool), np.zeros(count), np.full(count, np.nan)
-        order = sorted(range(count), key=lambda index: len(self._answers[index].ids))
-        for start in range(0, count, BATCH):
-            cancel.check()
-            chosen = order[start : start + BATCH]
-            logits = _logits(model, [self._answers[index].ids for index in chosen])
-            for row, index in enumerate(chosen):
-                first[index], nats[index], foils[index] = self._read(logits[row], index)
-        unread = [index for index in order if np.isnan(foils[index])]
-        for start in range(0, len(unread), BATCH):
-            cancel.check()
-            chosen = unread[start : start + BATCH]
-            logits = _logits(model, [self._foils[index].ids for index in chosen])
-            for row, index in enumerate(chosen):
-                foils[index] = _word_nats(logits[row], self._foils[index])
+        for chosen, logits in _passes(model, self._answers, range(count), cancel):
+            for index, row in zip(chosen, logits, strict=True):
+                first[index], nats[index], foils[index] = self._read(row, index)
+        for chosen, logits in _passes(model, self._foils, np.flatnonzero(np.isnan(foils)).tolist(), cancel):
+            for index, row in zip(chosen, logits, strict=True):
+                foils[index] = _word_nats(row, self._foils[index])
         return Answers(first, nats, foils)
 
     def _read(self, logits: Tensor, index: int) -> tuple[bool, float, float]:
         """(first word is the answer, answer's nats, foil's nats or NaN where it takes a pass of its own)."""
         answer, foil = self._answers[index], self._foils[index]
         word = answer.ids[answer.start :]
-        likeliest = logits[answer.start - 1 : len(answer.ids)].argmax(-1).tolist()
+        likeliest = logits.argmax(-1).tolist()
         first = likeliest[:-1] == word and not bool(self._continues[likeliest[-1]])
         foil_nats = float("nan")
         if len(foil.ids) == foil.start + 1 and foil.ids[: foil.start] == answer.ids[: answer.start]:
-            foil_nats = float(logits[foil.start - 1].double().log_softmax(-1)[foil.ids[-1]])
+            foil_nats = float(logits[0].double().log_softmax(-1)[foil.ids[-1]])
         return first, _word_nats(logits, answer), foil_nats
 
 
@@ -107,19 +99,30 @@ def encoded(text: str, tokenizer: Any) -> list[int]:
     return ids if begin is None else [begin, *ids]
 
 
-def _logits(model: PreTrainedModel, rows: list[list[int]]) -> Tensor:
-    """[n, T, V] float32."""
-    ids = torch.zeros((len(rows), max(map(len, rows))), dtype=torch.int64)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
-    logits: Tensor = model(input_ids=ids.to(model.device), use_cache=False).logits
-    return logits.float().cpu()
+def _passes(
+    model: PreTrainedModel, all_words: Sequence[Continuation], which: Sequence[int], cancel: CancelToken
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """(indices, logits of each [tokens of the word + 1, V] float32: before its first token to after its last).
+
+    In order of where the words begin, so that the head is asked for little more than the words of a batch.
+    """
+    order = sorted(which, key=lambda index: all_words[index].start)
+    for begin in range(0, len(order), BATCH):
+        cancel.check()
+        chosen = order[begin : begin + BATCH]
+        words = [all_words[index] for index in chosen]
+        ids = torch.zeros((len(words), max(len(word.ids) for word in words)), dtype=torch.int64)
+        for number, word in enumerate(words):
+            ids[number, : len(word.ids)] = torch.tensor(word.ids)
+        low = words[0].start - 1
+        output = model(input_ids=ids.to(model.device), use_cache=False, logits_to_keep=ids.shape[1] - low)
+        logits = output.logits.float().cpu()
+        yield chosen, [row[word.start - 1 - low : len(word.ids) - low] for row, word in zip(logits, words, strict=True)]
 
 
 def _word_nats(logits: Tensor, word: Continuation) -> float:
-    places = torch.arange(word.start - 1, len(word.ids) - 1)
     chosen = torch.tensor(word.ids[word.start :])
-    return float(logits[places].double().log_softmax(-1)[torch.arange(len(chosen)), chosen].sum())
+    return float(logits[: len(chosen)].double().log_softmax(-1)[torch.arange(len(chosen)), chosen].sum())
 
 
 def _continues_a_word(tokenizer: Any) -> NDArray[np.bool_]:

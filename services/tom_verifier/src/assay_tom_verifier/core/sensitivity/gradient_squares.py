@@ -1,7 +1,7 @@
 """How much each weight matters to some texts: the diagonal of the empirical Fisher information.
 
-G = sum over samples n of (dL_n / dw)^2 (SqueezeLLM, arXiv:2306.07629, section 4.1). The square is taken of each
-sample's own gradient: the square of a batch's summed gradient is another thing, in which samples that pull apart cancel.
+G = sum over samples n of (dL_n / dw)^2 (SqueezeLLM, arXiv:2306.07629, section 4.1). The square is that of each
+sample's own gradient; in the square of a batch's summed gradient, samples that pull apart would cancel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GradientSquares = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Sample:
-    """ids: [T] int64; supervised: [P] positions in them whose token is learned, each after 0; its loss is their mean."""
+    """ids: [T] int64. supervised: [P] positions whose token is learned, all above 0; the loss is their mean."""
 
     ids: Tensor
     supervised: Tensor

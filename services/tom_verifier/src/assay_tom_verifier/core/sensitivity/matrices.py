@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -15,9 +17,9 @@ def matrices(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     GPT-2's transposed Conv1D counts as linear. Raises Unimplemented for a model without any, such as one whose experts
     are packed into one tensor and that has no other linear layers.
     """
-    head = model.get_output_embeddings()
+    head = cast(Any, model).get_output_embeddings()
     found = {
-        f"{name}.weight": module.weight
+        f"{name}.weight": cast(nn.Parameter, module.weight)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     }

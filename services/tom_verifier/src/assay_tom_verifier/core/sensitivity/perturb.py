@@ -16,7 +16,7 @@ from assay_tom_verifier.core.sensitivity.parameter_mask import ParameterMask
 
 @contextmanager
 def perturbed(model: PreTrainedModel, mask: ParameterMask) -> Iterator[PreTrainedModel]:
-    """Within, every masked weight is the mean of its matrix in which masked weights count as 0; after, all is as before.
+    """Within, every masked weight is the mean of its matrix with masked weights counted as 0; after, it is itself.
 
     The mean is taken in float64 over all entries, the zeros among them, and rounded to the weights' type. Restored on
     every way out. InvalidInput where the mask is of another model; one perturbation at a time.

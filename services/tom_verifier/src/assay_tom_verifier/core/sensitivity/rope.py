@@ -49,12 +49,12 @@ class RopeAnalysis:
     @property
     def dominant(self) -> NDArray[np.int64]:
         """[L, H] the pair of largest mean query norm."""
-        return self.query_norms.argmax(-1)
+        return np.asarray(self.query_norms.argmax(-1))
 
     @property
     def dominant_key(self) -> NDArray[np.int64]:
         """[L, H] the pair of largest mean key norm."""
-        return self.key_norms.argmax(-1)
+        return np.asarray(self.key_norms.argmax(-1))
 
     def to_json(self) -> bytes:
         document: dict[str, Any] = {"schema_version": 1, "rotary": list(self.rotary)}

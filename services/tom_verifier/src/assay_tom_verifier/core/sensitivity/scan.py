@@ -56,16 +56,18 @@ def scan(
     general = general_samples(windows, samples, seed)
     if published:
         task = compat.published_samples(belief_items(samples, seed), tokenizer)
-        squares = [compat.published_squares(model, each, cancel=cancel) for each in (task, general)]
-        return Scan(*squares, published=True)
-
+        return Scan(
+            compat.published_squares(model, task, cancel=cancel),
+            compat.published_squares(model, general, cancel=cancel),
+            published=True,
+        )
     task = belief_samples(samples, seed, tokenizer)
-    total = len(task) + len(general)
+    whole = len(task) + len(general)
 
-    def later(done: int, of: int, unit: str = "", **figures: float) -> None:
+    def later(done: int, total: int, unit: str = "", **figures: float) -> None:
         progress(len(task) + done, total, unit, **figures)
 
     return Scan(
-        gradient_squares(model, task, cancel=cancel, progress=progress, total=total),
-        gradient_squares(model, general, cancel=cancel, progress=later, total=total),
+        gradient_squares(model, task, cancel=cancel, progress=progress, total=whole),
+        gradient_squares(model, general, cancel=cancel, progress=later, total=whole),
     )

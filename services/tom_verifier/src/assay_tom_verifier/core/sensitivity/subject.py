@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from assay.cancel import CancelToken
@@ -41,8 +42,11 @@ _LEARNED: tuple[tuple[Task, float], ...] = (
     ("localisation", 0.1),
     ("language", 0.1),
 )
-# Characters that the tokenizer is trained on: enough of each for the tasks' words to become tokens of their own.
-_TASK_CHARACTERS, _GENERAL_CHARACTERS = 600_000, 1_200_000
+# Characters of either kind: enough task texts for their words to become tokens of their own.
+_TASK_CHARACTERS, _GENERAL_CHARACTERS = 600_000, 600_000
+_GENERAL = "general"
+_OTHERS = 4
+_STORY_WEIGHT, _GENERAL_WEIGHT = 0.3, 0.5
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,13 @@ class SubjectRecipe:
 
     name: str
     rotary: bool
-    steps: int = 1200
-    batch: int = 32
-    general: int = 8
-    window: int = 64
+    steps: int = 1500
+    batch: int = 16
+    general: int = 2
+    window: int = 48
     learning_rate: float = 3e-3
-    vocabulary: int = 2048
-    width: int = 128
+    vocabulary: int = 1536
+    width: int = 96
     heads: int = 4
 
     def fingerprint(self) -> str:
@@ -106,8 +110,10 @@ def train_subject(
     """
     if out_dir.exists() and any(out_dir.iterdir()):
         raise InvalidInput("out", f"{out_dir.name} is not empty; give a new directory")
-    tokenizer = subject_tokenizer(recipe, text_dir)
-    general = read_tokens(text_dir, "train", tokenizer, cancel=cancel)
+    with tempfile.TemporaryDirectory(prefix="assay-tom-text-") as folder:
+        _write_texts(Path(folder), text_dir)
+        tokenizer = train_tokenizer(Path(folder), vocabulary=recipe.vocabulary)
+        general = read_tokens(Path(folder), SPLITS[0], tokenizer, domain=_GENERAL, cancel=cancel)
     texts = TaskTexts(tokenizer, seed)
     model = new_model(recipe.shape(), seed)
 
@@ -115,7 +121,7 @@ def train_subject(
         generator = torch.Generator().manual_seed(seed * 2**32 + step)
         ids, answers = texts.batch(step, recipe.batch)
         windows = general.random_windows(recipe.general, recipe.window, generator)
-        return _task_loss(model, ids, answers) + _general_loss(model, windows)
+        return _task_loss(model, ids, answers, generator) + _GENERAL_WEIGHT * _general_loss(model, windows)
 
     state = optimise(
         model,
@@ -132,14 +138,13 @@ def train_subject(
     return state.seconds
 
 
-def subject_tokenizer(recipe: SubjectRecipe, text_dir: Path) -> Any:
-    """Byte-level BPE of task texts and general text in about a third and two thirds."""
-    with tempfile.TemporaryDirectory(prefix="assay-tom-text-") as folder:
-        rows = [*_until(_task_texts(), _TASK_CHARACTERS)]
-        rows += _until((text for text, _ in read_split(text_dir, SPLITS[0])), _GENERAL_CHARACTERS)
-        lines = (json.dumps({"text": text, "domain": ""}) + "\n" for text in rows)
-        (Path(folder) / f"{SPLITS[0]}.jsonl").write_text("".join(lines), encoding="utf-8")
-        return train_tokenizer(Path(folder), vocabulary=recipe.vocabulary)
+def _write_texts(folder: Path, text_dir: Path) -> None:
+    """A train split of task texts and of the beginning of the text artifact's: what the tokenizer is trained on."""
+    task = [(text, "task") for text in _until(_task_texts(), _TASK_CHARACTERS)]
+    read = (text for text, _ in read_split(text_dir, SPLITS[0]))
+    general = [(text, _GENERAL) for text in _until(read, _GENERAL_CHARACTERS)]
+    lines = (json.dumps({"text": text, "domain": domain}) + "\n" for text, domain in task + general)
+    (folder / f"{SPLITS[0]}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 class TaskTexts:
@@ -150,10 +155,12 @@ class TaskTexts:
         self._seed = seed
 
     def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """(ids [count, T] int64, padded on the right; answers [count, T - 1] bool, the predicted tokens that answer)."""
+        """(ids [count, T] int64, padded on the right; which predicted tokens are answers, [count, T - 1] bool)."""
         random = Random(f"{self._seed} {step}")
-        tasks = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED], k=count)
-        rows, answered = zip(*(self._row(_one_cell(random, task)) for task in tasks), strict=True)
+        told: list[list[Item]] = []
+        while len(told) < count:
+            told += _contrasted(random)
+        rows, answered = zip(*(self._row(items) for items in told[:count]), strict=True)
         ids = torch.full((count, max(map(len, rows))), PAD_ID)
         learned = torch.zeros(ids.shape, dtype=torch.bool)
         for number, (row, marks) in enumerate(zip(rows, answered, strict=True)):
@@ -177,20 +184,28 @@ class TaskTexts:
         return ids
 
 
-def _one_cell(random: Random, task: Task) -> list[Item]:
-    """The items of one cell of one drawn text, in any order."""
-    items = next(drawn_items(random.getrandbits(48), task))
-    cell = random.choice(items).cell
-    chosen = [item for item in items if item.cell == cell]
-    return random.sample(chosen, len(chosen))
+def _contrasted(random: Random) -> list[list[Item]]:
+    """Two stories of one drawn text, alike but for condition or order, or its only one; each with all its questions."""
+    task = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED])[0]
+    stories: dict[str, list[Item]] = {}
+    for item in next(drawn_items(random.getrandbits(48), task)):
+        stories.setdefault(item.story, []).append(item)
+    chosen = random.sample(list(stories.values()), min(2, len(stories)))
+    return [random.sample(items, len(items)) for items in chosen]
 
 
-def _task_loss(model: nn.Module, ids: Tensor, answers: Tensor) -> Tensor:
-    """Mean nats of answers, and of all other tokens: the few that matter weigh as much as the many."""
-    output, targets = predict(model, ids)
-    nats = token_nats(output.logits, targets)
-    others = (targets != PAD_ID) & ~answers
-    return nats[answers].mean() + nats[others].mean()
+def _task_loss(model: Any, ids: Tensor, answers: Tensor, generator: torch.Generator) -> Tensor:
+    """Mean nats of answers, and a share of those of some other tokens: the few that matter weigh more than the many.
+
+    Other tokens are drawn, one in _OTHERS: a head over the vocabulary costs as much as two layers.
+    """
+    targets = ids[:, 1:]
+    others = (targets != PAD_ID) & ~answers & (torch.randint(_OTHERS, targets.shape, generator=generator) == 0)
+    chosen = answers | others
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[chosen]
+    nats = F.cross_entropy(model.lm_head(hidden), targets[chosen], reduction="none")
+    answer = answers[chosen]
+    return nats[answer].mean() + _STORY_WEIGHT * nats[~answer].mean()
 
 
 def _general_loss(model: nn.Module, windows: Tensor) -> Tensor:
@@ -201,9 +216,8 @@ def _general_loss(model: nn.Module, windows: Tensor) -> Tensor:
 def _task_texts() -> Iterator[str]:
     random = Random("tokenizer")
     while True:
-        task = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED])[0]
-        items = _one_cell(random, task)
-        yield " ".join([items[0].story, *(f"{item.question} {item.answer}." for item in items)])
+        for items in _contrasted(random):
+            yield " ".join([items[0].story, *(f"{item.question} {item.answer}." for item in items)])
 
 
 def _until(texts: Iterator[str], characters: int) -> Iterator[str]:

@@ -11,12 +11,15 @@ LISTED = 4
 
 
 def localisation(number: int, random: Random) -> list[Item]:
-    """Contextual localisation: one of LISTED sentences alike but for two words is the one that is asked about."""
+    """Contextual localisation: of LISTED sentences that are alike but for two words, each in turn is asked about."""
     listed = list(zip(random.sample(THINGS, LISTED), random.sample(PLACES, LISTED), strict=True))
-    text = " ".join(f"The {thing} is in the {place}." for thing, place in listed)
-    (thing, place), (_, other) = random.sample(listed, 2)
-    cell = Cell("localisation", number, "lookup", False)
-    return [Item(cell, "reality", text, f"Where is the {thing}? It is in the", place, other)]
+    story = " ".join(f"The {thing} is in the {place}." for thing, place in listed)
+    items = []
+    for at, (thing, place) in enumerate(listed):
+        foil = random.choice([other for _, other in listed if other != place])
+        cell = Cell("localisation", number, f"sentence {at + 1}", False)
+        items.append(Item(cell, "reality", story, f"Where is the {thing}? It is in the", place, foil))
+    return items
 
 
 def language(number: int, random: Random) -> list[Item]:

@@ -18,7 +18,7 @@ _SUITE = "suite"
 def suite(seed: int) -> list[Item]:
     """All items of the 20 + 20 + 12 fixed templates, and PROBES_EACH texts of each probe; the seed draws the names.
 
-    320 items of each of the two false-belief tasks, 96 of irony, 40 of localisation, 240 of language.
+    320 items of each of the two false-belief tasks, 96 of irony, 160 of localisation, 240 of language.
     """
     items: list[Item] = []
     for task in _TELLING:

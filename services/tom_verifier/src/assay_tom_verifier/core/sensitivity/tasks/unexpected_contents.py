@@ -96,7 +96,7 @@ class Template:
 
 
 def _wording(number: int) -> tuple[int, int, int, int, int]:
-    """Each wording in five templates or more, no combination twice."""
+    """Each wording in four templates or more, no combination twice."""
     return number % 4, (number // 4 + number) % 4, number % 3, (number + number // 3) % 3, (number + number // 5) % 3
 
 

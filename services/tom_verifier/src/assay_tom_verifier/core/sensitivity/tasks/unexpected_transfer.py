@@ -93,7 +93,7 @@ class Template:
 
 
 def _wording(number: int) -> tuple[int, int, int, int, int, int]:
-    """Each wording in six templates or more, no combination twice."""
+    """Each wording in four templates or more, no combination twice."""
     return (
         number % 3,
         number // 3 % 3,

@@ -47,7 +47,3 @@ EVENTS = (
 )  # fmt: skip
 
 PRAISE_AND_BLAME = (("wonderful", "terrible"), ("splendid", "dreadful"), ("great", "awful"), ("superb", "poor"))
-
-ALL = (
-    *NAMES, *PACKAGES, *CONTENTS, *PLACES, *THINGS, *ROOMS, *EVENTS, *(word for pair in PRAISE_AND_BLAME for word in pair),
-)  # fmt: skip
