@@ -19,6 +19,8 @@ from assay_tom_verifier.core.epistemic.frames import check_events, check_formula
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel, Model
 from assay_tom_verifier.core.epistemic.structure import Limits, Setting, Structure
 
+_FITTING = 1024
+
 
 class Reduction(enum.Enum):
     """What is done to a model after every update."""
@@ -97,6 +99,8 @@ class Engine(ABC):
     ) -> None:
         self.setting = Setting(limits or Limits(), cancel or CancelToken())
         self.reduction = reduction
+        # Formulas found to fit a model: loops ask the same ones over and over.
+        self._fitting: dict[int, tuple[Formula, tuple[str, ...], tuple[str, ...]]] = {}
 
     def load(self, model: Model) -> State:
         """The model checked, pruned and contracted. Raises InvalidInput where it is not what it says."""
@@ -117,13 +121,13 @@ class Engine(ABC):
 
     def holds(self, state: State, formula: Formula) -> bool:
         """Whether `formula` is true at the actual world."""
-        _check(state, formula)
+        self._check(state, formula)
         with self._guarded():
             return state.structure.has_point(extension(formula, state.structure))
 
     def valid(self, state: State, formula: Formula) -> bool:
         """Whether `formula` is true at every world of the model."""
-        _check(state, formula)
+        self._check(state, formula)
         with self._guarded():
             return state.structure.is_everything(extension(formula, state.structure))
 
@@ -146,7 +150,7 @@ class Engine(ABC):
 
     def announce(self, state: State, formula: Formula) -> State:
         """Everyone hears `formula`. Raises FailedPrecondition where it is false at the actual world."""
-        _check(state, formula)
+        self._check(state, formula)
         with self._guarded():
             heard = extension(formula, state.structure)
             if not state.structure.has_point(heard):
@@ -180,6 +184,15 @@ class Engine(ABC):
         other.reduction = reduction
         return other
 
+    def _check(self, state: State, formula: Formula) -> None:
+        found = self._fitting.get(id(formula))
+        if found is None or found[1] is not state.agents or found[2] is not state.atoms:
+            check_formula(formula, state.agents, state.atoms)
+            if len(self._fitting) >= _FITTING:
+                self._fitting.clear()
+            self._fitting[id(formula)] = (formula, state.agents, state.atoms)
+        _check_distributed(state, formula)
+
     def considered(self, state: State, chain: Sequence[str], atoms: Collection[str]) -> frozenset[frozenset[str]]:
         """What `chain` holds possible: the subsets of `atoms` true at the worlds that it leads to from the actual one.
 
@@ -193,11 +206,6 @@ class Engine(ABC):
         """The model as a declaration, world by world. Raises ResourceExhausted over the cap on worlds."""
         with self._guarded():
             return state.structure.exported()
-
-
-def _check(state: State, formula: Formula) -> None:
-    check_formula(formula, state.agents, state.atoms)
-    _check_distributed(state, formula)
 
 
 def _check_distributed(state: State, formula: Formula) -> None:

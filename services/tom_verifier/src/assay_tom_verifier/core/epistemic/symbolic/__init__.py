@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from assay.cancel import CancelToken
 from assay.errors import ResourceExhausted, Unimplemented
-from assay_tom_verifier.core.epistemic.engine import Engine
-from assay_tom_verifier.core.epistemic.models import Model
-from assay_tom_verifier.core.epistemic.structure import Structure
-
-if TYPE_CHECKING:
-    from assay_tom_verifier.core.epistemic.symbolic.manager import Manager
+from assay_tom_verifier.core.epistemic.engine import Engine, Reduction, State
+from assay_tom_verifier.core.epistemic.models import EventModel, Model
+from assay_tom_verifier.core.epistemic.structure import Limits, Structure
 
 
 class SymbolicEngine(Engine):
@@ -23,9 +20,14 @@ class SymbolicEngine(Engine):
     on diagrams: one alone cannot be stopped, and the cap is what bounds it.
     """
 
-    @cached_property
-    def manager(self) -> Manager:
-        """Shared by all models of this engine."""
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        cancel: CancelToken | None = None,
+        reduction: Reduction = Reduction.CONTRACT,
+    ) -> None:
+        super().__init__(limits=limits, cancel=cancel, reduction=reduction)
         try:
             from assay_tom_verifier.core.epistemic.symbolic.manager import Manager
         except ImportError as error:
@@ -34,13 +36,22 @@ class SymbolicEngine(Engine):
                 "assay-tom-verifier[symbolic], or choose the explicit backend",
                 reason="NO_SYMBOLIC_BACKEND",
             ) from error
-        return Manager(self.setting)
+        self._manager = Manager(self.setting)
 
     def _load(self, model: Model) -> Structure[Any]:
-        manager = self.manager
         from assay_tom_verifier.core.epistemic.symbolic.load import load
 
-        return load(model, manager)
+        return load(model, self._manager)
+
+    def load(self, model: Model) -> State:
+        state = super().load(model)
+        self._manager.check_nodes()
+        return state
+
+    def update(self, state: State, events: EventModel) -> State:
+        after = super().update(state, events)
+        self._manager.check_nodes()
+        return after
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from assay_tom_verifier.core.epistemic.symbolic.manager import THERE, Diagram, M
 from assay_tom_verifier.core.epistemic.symbolic.relation import Observing, Pairs, SymbolicRelation, meeting
 
 # Up to so many worlds are contracted world by world, and written anew in as few variables as number them.
-_LISTED_WORLDS = 1024
+_LISTED_WORLDS = 4096
 
 
 class Diagrams(Structure[Diagram]):

@@ -16,7 +16,10 @@ Diagram = Any
 # Copies of every world variable: here, there (a successor), and a rival of each while contracting.
 HERE, THERE, RIVAL, RIVAL_THERE = "", "'", "r", "r'"
 _COPIES = (HERE, THERE, RIVAL, RIVAL_THERE)
+# Within an operation memory bounds what nodes do between operations.
 _NODE_BYTES, _FIXED_BYTES = 96, 48 << 20
+# CUDD counts nodes by looking at every one: milliseconds.
+_POLLS = 1024
 
 
 class Manager:
@@ -24,14 +27,20 @@ class Manager:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self.bdd = cudd.BDD()
+        self.bdd = cudd.BDD(initial_cache_size=1 << 15)
         # The order is the declaration's: sifting would move copies apart, and cost more than it saves on laws.
         self.bdd.configure(reordering=False, max_memory=_FIXED_BYTES + _NODE_BYTES * setting.limits.nodes)
-        self._declared = 0
+        self._declared = self._polls = 0
 
     def poll(self) -> None:
         """Raises Cancelled, or ResourceExhausted over the cap on nodes."""
         self.setting.cancel.check()
+        self._polls += 1
+        if self._polls % _POLLS == 0:
+            self.check_nodes()
+
+    def check_nodes(self) -> None:
+        """Raises ResourceExhausted over the cap on nodes."""
         if (nodes := len(self.bdd)) > self.setting.limits.nodes:
             raise ResourceExhausted(
                 f"model: holds {nodes:,} decision nodes, over the cap of {self.setting.limits.nodes:,}; order related "

@@ -17,9 +17,9 @@ class Observing:
 
     def failing(self, manager: Manager, law: Diagram, inner: Diagram) -> Diagram:
         """Worlds that see one that is lawful and outside `inner`."""
-        if inner.dag_size == 2 and (index := int(inner.var[1:])) in self.hidden:
+        if (index := _variable(inner)) in self.hidden:
             # Of one variable, which is all that muddy children ask about: a cofactor, and one variable less to go.
-            rest = manager.bdd.let({inner.var: inner == ~manager.var(index)}, law)
+            rest = manager.bdd.let({manager.name(index): inner != manager.var(index)}, law)
             others = [i for i in self.hidden if i != index]
             return manager.bdd.exist([manager.name(i) for i in others], rest) if others else rest
         return manager.some(law, ~inner, self.hidden)
@@ -50,6 +50,13 @@ class Pairs:
 
     def pairs(self, manager: Manager) -> Diagram:
         return self.diagram
+
+
+def _variable(diagram: Diagram) -> int | None:
+    """Of a diagram that is one variable here or its negation, which."""
+    if diagram.var is None or diagram.low.var is not None or diagram.high.var is not None:
+        return None
+    return int(diagram.var[1:])
 
 
 SymbolicRelation = Observing | Pairs
