@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from assay_tom_verifier import engine_checkup, engine_logic, engine_stories, engine_traces, steps
+from assay_tom_verifier import (
+    engine_checkup,
+    engine_logic,
+    engine_stories,
+    engine_traces,
+    engine_training,
+    engine_verifier,
+    steps,
+)
 
 STEPS = {
     steps.PARSE: engine_stories.parse,
@@ -13,6 +21,12 @@ STEPS = {
     steps.CHECK_TRACE: engine_traces.check_trace,
     steps.EVALUATE: engine_traces.evaluate,
     steps.AUDIT: engine_traces.audit,
+    steps.SCORE: engine_verifier.score,
+    steps.SELECT: engine_verifier.select_best,
+    steps.BEAM_SEARCH: engine_verifier.search,
+    steps.TRAIN_GENERATOR: engine_training.generator,
+    steps.TRAIN_VERIFIER: engine_training.verifier,
+    steps.MEASURE_VERIFIER: engine_training.measure,
     steps.CREATE_MODEL: engine_logic.create_model,
     steps.UPDATE_MODEL: engine_logic.update_model,
     steps.CONTRACT: engine_logic.contract,

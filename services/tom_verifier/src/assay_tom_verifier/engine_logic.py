@@ -9,7 +9,8 @@ from assay_tom_verifier import kinds
 from assay_tom_verifier.core.epistemic.engine import Engine, Reduction, State
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.models import Model
-#PUZ
+
+# PUZ
 from assay_tom_verifier.core.epistemic.script import Claim, run_script, run_steps
 from assay_tom_verifier.core.epistemic.structure import Limits
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
@@ -52,9 +53,7 @@ def contract(request: api.ContractRequest, context: StepContext) -> api.Contract
     engine = ExplicitEngine(cancel=context.cancel, reduction=Reduction.NONE)
     before = engine.load(model)
     after = engine.contract(before)
-    return api.ContractResponse(
-        model=_put(context, engine.export(after), after, origin), worlds_before=before.worlds
-    )
+    return api.ContractResponse(model=_put(context, engine.export(after), after, origin), worlds_before=before.worlds)
 
 
 def model_check(request: api.ModelCheckRequest, context: StepContext) -> api.ModelCheckResponse:

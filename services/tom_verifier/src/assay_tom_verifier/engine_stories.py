@@ -72,7 +72,9 @@ def answer(request: api.AnswerQuestionRequest, context: StepContext) -> api.Answ
     steps = believe(story, [question.chain], question.thing, profile, request.engine, context)
     beliefs = [step[question.chain] for step in steps[: index + 1]]
     return api.AnswerQuestionResponse(
-        belief=belief_to_proto(beliefs[-1]), question=question_to_proto(question), derivation=map(belief_to_proto, derive(beliefs))
+        belief=belief_to_proto(beliefs[-1]),
+        question=question_to_proto(question),
+        derivation=map(belief_to_proto, derive(beliefs)),
     )
 
 
@@ -129,7 +131,7 @@ def believe(
     merged: list[dict[Chain, Belief]] = [{} for _ in story.lines]
     for first in range(0, len(chains), CHAINS_AT_ONCE):
         context.cancel.check()
-        part = TableEngine().believe(story, chains[first : first + CHAINS_AT_ONCE], thing, profile)
+        part = TableEngine().believe(story, chains[first : first + CHAINS_AT_ONCE], thing, profile, context.cancel)
         for whole, some in zip(merged, part, strict=True):
             whole.update(some)
     return merged

@@ -40,9 +40,7 @@ def evaluate(request: api.EvaluateRequest, context: StepContext) -> api.Evaluate
         api.GroupAgreement(group=name, total=group.total, agree=group.agree, unparsed=group.unparsed)
         for name, group in found.by_group.items()
     ]
-    rows = [
-        api.RowVerdict(id=row.id, answer=row.answer, agrees=row.agrees, refused=row.refused) for row in found.rows
-    ]
+    rows = [api.RowVerdict(id=row.id, answer=row.answer, agrees=row.agrees, refused=row.refused) for row in found.rows]
     overall = found.overall
     return api.EvaluateResponse(
         total=overall.total, agree=overall.agree, unparsed=overall.unparsed, groups=groups, rows=rows

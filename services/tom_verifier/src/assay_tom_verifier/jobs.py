@@ -12,7 +12,15 @@ FULL_NAME = "assay.tom_verifier.v1.TomVerifierService"
 
 
 async def train_pbm(run: Run, request: verifier_pb2.TrainPbmRequest) -> verifier_pb2.TrainPbmResult:
-    return await run.step("train", steps.TRAIN, request)
+    """A generator, a verifier of its traces, and how good that is on fresh ones."""
+    generator = await run.step("generator", steps.TRAIN_GENERATOR, own.TrainGeneratorStep(request=request))
+    verifier = await run.step(
+        "verifier",
+        steps.TRAIN_VERIFIER,
+        own.TrainVerifierStep(request=request, generator=generator.artifact),
+    )
+    measure = own.MeasureVerifierStep(request=request, generator=generator.artifact, verifier=verifier.artifact)
+    return await run.step("measure", steps.MEASURE_VERIFIER, measure)
 
 
 async def scan_sensitivity(

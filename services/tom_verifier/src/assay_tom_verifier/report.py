@@ -40,7 +40,7 @@ class Band:
 def kripke_graphs(graphs: Sequence[KripkeGraph]) -> bytes:
     """A panel a step: worlds in a ring, the actual one filled, an arrow for each world that an agent holds possible."""
     shown = [graphs[index] for index in _some(len(graphs), MAX_PANELS)]
-    columns = min(4, max(1, len(shown)))
+    columns = min(3, max(1, len(shown)))
     rows = math.ceil(len(shown) / columns)
     agents = list(dict.fromkeys(agent for graph in shown for agent in graph.edges))
 
@@ -53,7 +53,7 @@ def kripke_graphs(graphs: Sequence[KripkeGraph]) -> bytes:
         handles = [mpl.lines.Line2D([], [], color=_colour(number), label=agent) for number, agent in enumerate(agents)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, max(1, len(agents))))
 
-    return svg(draw, (3.0 * columns, 2.7 * rows + 0.5))
+    return svg(draw, (3.8 * columns, 3.1 * rows + 0.5))
 
 
 def belief_timeline(
@@ -191,40 +191,42 @@ def _draw_graph(axes: Axes, graph: KripkeGraph, agents: Sequence[str]) -> None:
     count = len(graph.worlds)
     angles = [math.pi / 2 + 2 * math.pi * index / max(1, count) for index in range(count)]
     radius = 0.0 if count == 1 else 1.0
+    size = min(1.0, 6 / max(1, count))  # of a world with its rings, so that neighbours keep apart
     spots = [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
-    axes.set_xlim(-1.75, 1.75)
+    axes.set_xlim(-1.9, 1.9)
     axes.set_ylim(-1.6, 1.6)
-    axes.set_title(_cut(graph.title, 40), loc="left", fontsize=8)
-    loops: dict[int, int] = {}
+    axes.set_title(_cut(graph.title, 44), loc="left", fontsize=8)
+    rings = dict.fromkeys(range(count), 0)
     for agent, edges in graph.edges.items():
-        colour, bend = _colour(agents.index(agent)), 0.08 + 0.07 * agents.index(agent)
+        colour, bend = _colour(agents.index(agent)), 0.05 + 0.05 * agents.index(agent)
         for start, end in edges:
             if start == end:
-                place = loops[start] = loops.get(start, -1) + 1
-                x, y = spots[start]
-                axes.add_patch(
-                    mpl.patches.Circle((x, y), 0.2 + 0.055 * (place + 1), fill=False, color=colour, linewidth=1)
-                )
+                rings[start] += 1
+                ring = size * (0.16 + 0.055 * rings[start])
+                axes.add_patch(mpl.patches.Circle(spots[start], ring, fill=False, color=colour, linewidth=size))
                 continue
             arrow = FancyArrowPatch(
                 spots[start],
                 spots[end],
                 connectionstyle=f"arc3,rad={bend}",
                 arrowstyle="-|>",
-                mutation_scale=8,
-                shrinkA=16,
-                shrinkB=16,
+                mutation_scale=3 + 5 * size,
+                shrinkA=14 * size,
+                shrinkB=14 * size,
                 color=colour,
-                linewidth=1,
+                linewidth=0.4 + 0.6 * size,
             )
             axes.add_patch(arrow)
-    for index, (x, y) in enumerate(spots):
-        actual = index == graph.actual
-        face = "#E69F00" if actual else "white"
-        axes.add_patch(mpl.patches.Circle((x, y), 0.2, facecolor=face, edgecolor="#444444", linewidth=1.2, zorder=3))
-        below = 0.34 + 0.055 * (loops.get(index, -1) + 1)
-        side = -1 if y <= 0 else 1
-        axes.text(x, y + side * below, graph.worlds[index], ha="center", va="bottom" if side > 0 else "top", fontsize=8)
+    for index, ((x, y), angle) in enumerate(zip(spots, angles, strict=True)):
+        face = "#E69F00" if index == graph.actual else "white"
+        axes.add_patch(
+            mpl.patches.Circle((x, y), 0.16 * size, facecolor=face, edgecolor="#444444", linewidth=1.2 * size, zorder=3)
+        )
+        out = radius + size * (0.24 + 0.055 * rings[index])
+        across, up = (math.cos(angle), math.sin(angle)) if count > 1 else (0.0, -1.0)
+        side = "center" if abs(across) < 0.2 else "left" if across > 0 else "right"
+        above = "center" if abs(up) < 0.5 else "bottom" if up > 0 else "top"
+        axes.text(out * across, out * up, graph.worlds[index], ha=side, va=above, fontsize=7 if count > 6 else 8)
 
 
 def _colour(number: int) -> str:

@@ -14,6 +14,7 @@ MAX_LINES, MAX_ORDER, MAX_COUNT, MAX_LENGTH, MAX_NOISE = 2000, 4, 100_000, 3, 0.
 MAX_TRACES, MAX_STEPS, MAX_ROWS = 4096, 2000, 10_000
 MAX_BEAM = 1024
 MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 4096
+MAX_SEED = 2**31 - 1
 MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS = 0.1, 10_000, 100
 EXAMPLES = ("muddy-children", "dining-cryptographers", "sum-and-product", "russian-cards")
 
@@ -170,6 +171,7 @@ def check_train(request: verifier_pb2.TrainPbmRequest) -> None:
         ("generator_steps", MAX_TRAINING_STEPS),
     ):
         _within(request, name, 0, high)
+    _within(request, "seed", 0, MAX_SEED)
 
 
 def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:

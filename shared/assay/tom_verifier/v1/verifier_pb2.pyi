@@ -175,25 +175,49 @@ class TrainPbmResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class TrainPbmResult(_message.Message):
-    __slots__ = ("verifier", "generator", "quality")
+    __slots__ = ("verifier", "generator", "quality", "report")
     VERIFIER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     verifier: str
     generator: str
     quality: VerifierQuality
-    def __init__(self, verifier: _Optional[str] = ..., generator: _Optional[str] = ..., quality: _Optional[_Union[VerifierQuality, _Mapping]] = ...) -> None: ...
+    report: str
+    def __init__(self, verifier: _Optional[str] = ..., generator: _Optional[str] = ..., quality: _Optional[_Union[VerifierQuality, _Mapping]] = ..., report: _Optional[str] = ...) -> None: ...
 
 class VerifierQuality(_message.Message):
-    __slots__ = ("auc", "brier_skill", "ece", "questions", "steps")
+    __slots__ = ("auc", "brier_skill", "ece", "questions", "steps", "selections")
     AUC_FIELD_NUMBER: _ClassVar[int]
     BRIER_SKILL_FIELD_NUMBER: _ClassVar[int]
     ECE_FIELD_NUMBER: _ClassVar[int]
     QUESTIONS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    SELECTIONS_FIELD_NUMBER: _ClassVar[int]
     auc: float
     brier_skill: float
     ece: float
     questions: int
     steps: int
-    def __init__(self, auc: _Optional[float] = ..., brier_skill: _Optional[float] = ..., ece: _Optional[float] = ..., questions: _Optional[int] = ..., steps: _Optional[int] = ...) -> None: ...
+    selections: _containers.RepeatedCompositeFieldContainer[SelectionQuality]
+    def __init__(self, auc: _Optional[float] = ..., brier_skill: _Optional[float] = ..., ece: _Optional[float] = ..., questions: _Optional[int] = ..., steps: _Optional[int] = ..., selections: _Optional[_Iterable[_Union[SelectionQuality, _Mapping]]] = ...) -> None: ...
+
+class SelectionQuality(_message.Message):
+    __slots__ = ("candidates", "verifier", "verifier_low", "verifier_high", "majority", "majority_low", "majority_high", "oracle")
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    VERIFIER_FIELD_NUMBER: _ClassVar[int]
+    VERIFIER_LOW_FIELD_NUMBER: _ClassVar[int]
+    VERIFIER_HIGH_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_LOW_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_HIGH_FIELD_NUMBER: _ClassVar[int]
+    ORACLE_FIELD_NUMBER: _ClassVar[int]
+    candidates: int
+    verifier: float
+    verifier_low: float
+    verifier_high: float
+    majority: float
+    majority_low: float
+    majority_high: float
+    oracle: float
+    def __init__(self, candidates: _Optional[int] = ..., verifier: _Optional[float] = ..., verifier_low: _Optional[float] = ..., verifier_high: _Optional[float] = ..., majority: _Optional[float] = ..., majority_low: _Optional[float] = ..., majority_high: _Optional[float] = ..., oracle: _Optional[float] = ...) -> None: ...

@@ -116,8 +116,19 @@ def select(session: CommandSession, candidates: str, aggregation: str, method: s
 @click.option("--batch", type=click.IntRange(0), default=0, help="Traces in a step.  [default: 32]")
 @click.option("--generator-steps", type=click.IntRange(0), default=0, help="Of the generator's.  [default: 120]")
 @click.option("--length", type=click.IntRange(1, 3), default=1, show_default=True, help="Chapters of the stories.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-def train(session: CommandSession, steps: int, batch: int, generator_steps: int, length: int, seed: int) -> None:
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--reliability", type=OUT, help="Where to draw whether scores are probabilities (SVG).")
+@click.option("--accuracy", type=OUT, help="Where to draw accuracy by number of candidates (SVG).")
+def train(
+    session: CommandSession,
+    steps: int,
+    batch: int,
+    generator_steps: int,
+    length: int,
+    seed: int,
+    reliability: Path | None,
+    accuracy: Path | None,
+) -> None:
     """Trains a small generator, and a verifier on fresh traces of it."""
     request = verifier_pb2.TrainPbmRequest(
         request_id=str(uuid.uuid4()),
@@ -129,12 +140,23 @@ def train(session: CommandSession, steps: int, batch: int, generator_steps: int,
     )
     with session.connection() as connection:
         result = run(session, connection, "TrainPbm", request, verifier_pb2.TrainPbmResult, "training")
+        for path, name in ((reliability, "reliability.svg"), (accuracy, "accuracy.svg")):
+            if path is not None:
+                path.write_bytes(connection.artifacts.read(result.report, name))
 
     def human() -> None:
         quality = result.quality
         click.echo(
             f"on {quality.questions:,} unseen questions, {quality.steps:,} steps: AUC at the first error "
             f"{quality.auc:.3f}, Brier skill {quality.brier_skill:.3f}, ECE {quality.ece:.3f}"
+        )
+        print_table(
+            ("candidates", "verifier", "majority", "oracle"),
+            [
+                (row.candidates, f"{row.verifier:.3f}", f"{row.majority:.3f}", f"{row.oracle:.3f}")
+                for row in quality.selections
+            ],
+            right=("candidates", "verifier", "majority", "oracle"),
         )
         click.echo(f"generator {result.generator}")
         click.echo(f"verifier {result.verifier}")

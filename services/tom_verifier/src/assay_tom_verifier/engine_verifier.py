@@ -1,0 +1,115 @@
+"""Steps that score, select and search by a process belief model."""
+
+from __future__ import annotations
+
+import torch
+
+from assay.artifacts.store import ArtifactStore
+from assay.engine.step import StepContext
+from assay.errors import InvalidInput
+from assay.tom_verifier.v1 import verifier_pb2 as api
+from assay_tom_verifier.core.stories.parse import parse_story
+from assay_tom_verifier.core.traces.compose import compose_trace
+from assay_tom_verifier.core.traces.format import NULL
+from assay_tom_verifier.core.verifier.aggregate import Aggregation, aggregate
+from assay_tom_verifier.core.verifier.beam_search import beam_search
+from assay_tom_verifier.core.verifier.network import BeliefNetwork
+from assay_tom_verifier.core.verifier.network_search import NetworkProposer, NetworkScorer
+from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel, load_network
+from assay_tom_verifier.core.verifier.select import Selection, select
+from assay_tom_verifier.core.verifier.written_traces import containers_of, read_answer, read_claims
+from assay_tom_verifier.loaded_networks import LoadedNetworks
+from assay_tom_verifier.translate import question_of, trace_of, trace_to_proto
+
+AGGREGATIONS = {
+    api.AGGREGATION_UNSPECIFIED: Aggregation.PROD,
+    api.AGGREGATION_PROD: Aggregation.PROD,
+    api.AGGREGATION_MIN: Aggregation.MIN,
+    api.AGGREGATION_MEAN: Aggregation.MEAN,
+    api.AGGREGATION_LAST: Aggregation.LAST,
+}
+SELECTIONS = {
+    api.SELECTION_METHOD_UNSPECIFIED: Selection.VANILLA,
+    api.SELECTION_METHOD_VANILLA: Selection.VANILLA,
+    api.SELECTION_METHOD_WEIGHTED: Selection.WEIGHTED,
+    api.SELECTION_METHOD_MAJORITY: Selection.MAJORITY,
+}
+DEFAULT_BEAMS = DEFAULT_EXPANSIONS = 4
+NETWORKS = LoadedNetworks()
+
+
+def score(request: api.ScoreTracesRequest, context: StepContext) -> api.ScoreTracesResponse:
+    story, question = parse_story(request.candidates.story).story, question_of(request.candidates.question)
+    traces = [trace_of(given) for given in request.candidates.traces]
+    containers = containers_of(story)
+    claimed = [read_claims(trace, containers) for trace in traces]
+    verifier = ProcessBeliefModel(network(context.artifacts, request.verifier))
+    scored = verifier.score_claims(story, question, claimed, context.cancel)
+    answer = api.ScoreTracesResponse(verifier=context.artifacts.resolve(request.verifier))
+    for trace, steps in zip(traces, scored, strict=True):
+        answer.scores.add(step_scores=steps, answer=_shown(read_answer(trace, containers)))
+    return answer
+
+
+def select_best(request: api.SelectBestRequest, context: StepContext) -> api.SelectBestResponse:
+    how, method = AGGREGATIONS[request.aggregation], SELECTIONS[request.method]
+    answers = [candidate.answer for candidate in request.candidates]
+    scores = [_aggregated(list(candidate.step_scores), how) for candidate in request.candidates]
+    chosen = select(answers, scores, method)
+    weights: dict[str, api.AnswerWeight] = {}
+    for answer, own_score in zip(answers, scores, strict=True):
+        weight = weights.setdefault(answer, api.AnswerWeight(answer=answer))
+        weight.votes += 1
+        if method is Selection.VANILLA:
+            weight.weight = max(weight.weight, own_score)
+        else:
+            weight.weight += own_score if method is Selection.WEIGHTED else 1.0
+    ordered = sorted(weights.values(), key=lambda weight: -weight.weight)
+    return api.SelectBestResponse(answer=chosen.answer, index=chosen.trace, weights=ordered)
+
+
+def search(request: api.BeamSearchRequest, context: StepContext) -> api.BeamSearchResponse:
+    story, question = parse_story(request.story).story, question_of(request.question)
+    beams, expansions = request.beams or DEFAULT_BEAMS, request.expansions or DEFAULT_EXPANSIONS
+    proposer = NetworkProposer(
+        network(context.artifacts, request.generator),
+        story,
+        question,
+        seed=request.seed % 2**63,
+        temperature=request.temperature or 1.0,
+    )
+    scorer = NetworkScorer(ProcessBeliefModel(network(context.artifacts, request.verifier)), story, question)
+    (best, *_) = beam_search(
+        proposer,
+        scorer,
+        len(story.lines),
+        n=beams * expansions,
+        beams=beams,
+        how=Aggregation.PROD,
+        cancel=context.cancel,
+    )
+    trace, answer = compose_trace(story, question, best.claims), _shown(best.claims[-1])
+    return api.BeamSearchResponse(
+        answer=answer,
+        trace=trace_to_proto(trace),
+        score=api.TraceScore(step_scores=best.scores, answer=answer),
+        generated_steps=beams * expansions * len(story.lines),
+    )
+
+
+def network(artifacts: ArtifactStore, reference: str) -> BeliefNetwork:
+    """Loaded once; a scorer asked again while the store is away answers from memory."""
+    return NETWORKS.get(reference, lambda: load_network(artifacts.path(reference)))
+
+
+def _aggregated(steps: list[float], how: Aggregation) -> float:
+    if not steps:  # a majority looks at none
+        return 0.0
+    try:
+        return float(aggregate(torch.tensor(steps, dtype=torch.float64), how))
+    except InvalidInput as error:
+        raise InvalidInput("candidates", error.message) from None
+
+
+def _shown(container: str | None) -> str:
+    return NULL if container is None else container
