@@ -32,7 +32,7 @@ from bench.sensitivity_parts.masks import FALSE_BELIEF, KINDS, Run, run_masks
 from bench.sensitivity_parts.surroundings import surroundings
 from bench.sensitivity_parts.trained import open_subject
 
-SHARES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+SHARES = (3e-4, 3e-3, 1e-2, 3e-2)
 # The twin is asked one question: does it drop, beside random weights?
 TWIN_KINDS = ("tom", "random")
 TASKS = (

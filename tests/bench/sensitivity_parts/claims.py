@@ -62,9 +62,12 @@ def _beats(run: Run, share: float, rival: str) -> Claim:
 
 
 def _text(run: Run, share: float) -> Claim:
+    claim = "general text hardly suffers meanwhile (under a tenth more perplexity)"
     found = run.nats(share, "tom")
     why = f"perplexity x {np.exp(found.mean):.3f} [{np.exp(found.low):.3f}, {np.exp(found.high):.3f}]"
-    return Claim("general text hardly suffers (under a tenth more perplexity)", _word(found.high < LEAST_HARM), why)
+    if run.drop(share, "tom", FALSE_BELIEF).high >= 0:
+        return Claim(claim, "not measurable here", f"theory of mind does not drop either; {why}")
+    return Claim(claim, _word(found.high < LEAST_HARM), why)
 
 
 def _probe(run: Run, share: float, task: Task) -> Claim:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
+from assay.models.loading import transformers_loading
 from assay.models.predict import predict, token_nats
 from assay.progress import Progress
 from assay.zoo.corpus import SPLITS, read_split
@@ -67,8 +68,9 @@ class SubjectRecipe:
     heads: int = 4
 
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all that decides the weights besides seed and text."""
+        """SHA-256, in hex, of all that decides the weights besides seed, general text and the tasks' wording."""
         decisive = {name: value for name, value in dataclasses.asdict(self).items() if name != "name"}
+        decisive["learned"] = [_LEARNED, _TASK_CHARACTERS, _GENERAL_CHARACTERS, _OTHERS, _STORY_WEIGHT, _GENERAL_WEIGHT]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def shape(self) -> Recipe:
@@ -133,7 +135,8 @@ def train_subject(
         checkpoint_dir=checkpoint_dir,
     )
     out_dir.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out_dir)  # type: ignore[operator]
+    with transformers_loading():
+        model.save_pretrained(out_dir)  # type: ignore[operator]
     tokenizer.save_pretrained(out_dir)
     return state.seconds
 
