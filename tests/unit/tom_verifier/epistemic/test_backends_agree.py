@@ -15,7 +15,11 @@ from assay_tom_verifier.core.epistemic.formulas import uses_distributed
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 
 CASES, CHUNKS = 2000, 8
-ENGINES = [kind(reduction=reduction) for kind in (ExplicitEngine, SymbolicEngine) for reduction in Reduction]
+
+
+def new_engines():
+    kinds = (ExplicitEngine, SymbolicEngine)
+    return [kind(reduction=reduction) for kind in kinds for reduction in (Reduction.CONTRACT, Reduction.NONE)]
 
 
 def verdicts_of(engine, model, events, before, after):
@@ -45,7 +49,9 @@ def expected_verdicts(model, events, before, after):
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_2000_random_cases_have_the_verdicts_of_the_definitions(chunk):
     applied = truths = asked = 0
-    for seed in range(chunk, CASES, CHUNKS):
+    for place, seed in enumerate(range(chunk, CASES, CHUNKS)):
+        if place % 25 == 0:  # a manager's tables grow with all that it ever held
+            engines = new_engines()
         rng = random.Random(seed)
         model = random_model(rng)
         within = [random_events(rng, model.agents, "y")]
@@ -53,7 +59,7 @@ def test_2000_random_cases_have_the_verdicts_of_the_definitions(chunk):
         before = [random_formula(rng, model.agents, [*within, events], 3) for _ in range(2)]
         after = [random_formula(rng, model.agents, within, 3) for _ in range(2)]
         expected = expected_verdicts(model, events, before, after)
-        for engine in ENGINES:
+        for engine in engines:
             if forgets_distributed(engine, events, before + after):
                 engine = engine.reducing(Reduction.PRUNE)  # as scripts do
             assert verdicts_of(engine, model, events, before, after) == expected, (seed, engine, engine.reduction)

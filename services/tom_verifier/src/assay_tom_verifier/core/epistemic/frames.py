@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from assay.errors import InvalidInput
 from assay_tom_verifier.core.epistemic.formulas import (
@@ -92,26 +92,41 @@ def check_relations(
     for agent in agents:
         if agent not in relations:
             raise InvalidInput(f"{field} {agent}", "is missing; say what the agent holds possible where")
-        seen = {point: frozenset(relations[agent].get(point, ())) for point in points}
-        _check_known(relations[agent], seen, f"{field} {agent}", "point")
+        _check_known(relations[agent], points, f"{field} {agent}", "point")
+        seen = successor_sets(relations[agent], points)
+        checked: set[int] = set()
         for point, successors in seen.items():
             if not successors:
                 raise InvalidInput(
                     f"{field} {agent}", f"is not serial: nothing is possible at {point}; name what {agent} sees there"
                 )
-            for successor in successors:
-                if successor not in seen:
-                    _check_known([successor], seen, f"{field} {agent}", "point")
-                if seen[successor] != successors:
+            if id(successors) not in checked:
+                checked.add(id(successors))
+                _check_known(successors, points, f"{field} {agent}", "point")
+                if other := next((each for each in successors if seen[each] is not successors), None):
                     raise InvalidInput(
                         f"{field} {agent}",
-                        f"is not transitive and Euclidean: {point} leads to {successor}, which sees others; "
+                        f"is not transitive and Euclidean: {point} leads to {other}, which sees others; "
                         "let both see the same",
                     )
             if frame is Frame.S5 and point not in successors:
                 raise InvalidInput(
                     f"{field} {agent}", f"is not reflexive at {point}, as S5 has it; add it, or declare KD45"
                 )
+
+
+def successor_sets(relation: Mapping[str, Collection[str]], points: Collection[str]) -> dict[str, frozenset[str]]:
+    """What each point sees; equal sets are one object, and a class that many points share is read once."""
+    read: dict[int, frozenset[str]] = {}
+    equal: dict[frozenset[str], frozenset[str]] = {}
+    sets = {}
+    for point in points:
+        declared = relation.get(point, ())
+        if id(declared) not in read:
+            found = frozenset(declared)
+            read[id(declared)] = equal.setdefault(found, found)
+        sets[point] = read[id(declared)]
+    return sets
 
 
 def _is_boolean(formula: Formula) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 
 from assay.cancel import CancelToken
+from assay_tom_verifier.core.epistemic.explicit.polling import polled
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation
 
 
@@ -13,21 +14,22 @@ def blocks_of(facts: list[int], relations: Mapping[str, Relation], cancel: Cance
 
     Starts from equal facts and splits by the blocks that each agent sees, until a round splits nothing.
     """
-    block, count = _numbered(facts)
+    block, count = _numbered(facts, cancel)
     while count < len(facts):
         keys: list[list[int]] = [block]
         for relation in relations.values():
-            cancel.check()
-            seen, _ = _numbered([frozenset([block[world] for world in cluster]) for cluster in relation.clusters])
+            seen, _ = _numbered(
+                (frozenset([block[world] for world in cluster]) for cluster in relation.clusters), cancel
+            )
             seen.append(-1)  # where `sees` is -1
             keys.append([seen[cluster] for cluster in relation.sees])
-        block, finer = _numbered(list(zip(*keys, strict=True)))
+        block, finer = _numbered(zip(*keys, strict=True), cancel)
         if finer == count:
             break
         count = finer
     return block
 
 
-def _numbered(keys: Sequence[Hashable]) -> tuple[list[int], int]:
+def _numbered(keys: Iterable[Hashable], cancel: CancelToken) -> tuple[list[int], int]:
     number: dict[Hashable, int] = {}
-    return [number.setdefault(key, len(number)) for key in keys], len(number)
+    return [number.setdefault(key, len(number)) for key in polled(keys, cancel)], len(number)

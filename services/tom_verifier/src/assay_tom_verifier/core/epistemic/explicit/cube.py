@@ -6,8 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-from assay_tom_verifier.core.epistemic.explicit.bits import as_bits, members
+import numpy as np
+
+from assay_tom_verifier.core.epistemic.explicit.bits import as_array, as_bits, from_array, members
 from assay_tom_verifier.core.epistemic.explicit.listed import Listed
+from assay_tom_verifier.core.epistemic.explicit.polling import polled
+from assay_tom_verifier.core.epistemic.explicit.product import check_room
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel
 from assay_tom_verifier.core.epistemic.structure import Meanings, Product, Setting, Structure
@@ -80,7 +84,7 @@ class Cube(Structure[int]):
         return type(self)(self.agents, self.atoms, self.observes, self.point, inner, self.setting)
 
     def product(self, events: EventModel, meanings: Meanings[int]) -> Product[int]:
-        worlds, inside, product = self._multiplicand(meanings)
+        worlds, inside, product = self._multiplicand(events, meanings)
         made = product.product(events, inside)
         return Product(
             made.structure,
@@ -90,16 +94,17 @@ class Cube(Structure[int]):
         )
 
     def updated(self, events: EventModel, meanings: Meanings[int], prune: bool) -> tuple[Structure[Any], int]:
-        _, inside, product = self._multiplicand(meanings)
+        _, inside, product = self._multiplicand(events, meanings)
         return product.updated(events, inside, prune)
 
-    def _multiplicand(self, meanings: Meanings[int]) -> tuple[list[int], Meanings[int], Listed]:
+    def _multiplicand(self, events: EventModel, meanings: Meanings[int]) -> tuple[list[int], Meanings[int], Listed]:
         """Events leave the cube: its worlds listed, and the sets that `meanings` speaks of among them."""
+        check_room(self._present, events, self.setting)
         worlds = members(self._present)
-        size = len(worlds)
+        places = np.array(worlds, dtype=np.intp)
 
         def listed(inner: int) -> int:
-            return as_bits((place for place, world in enumerate(worlds) if inner >> world & 1), size)
+            return from_array(as_array(inner, 1 << len(self.atoms))[places])
 
         pre = {event: listed(where) for event, where in meanings.pre.items()}
         post = {event: {atom: listed(s) for atom, s in each.items()} for event, each in meanings.post.items()}
@@ -111,7 +116,7 @@ class Cube(Structure[int]):
             self.poll()
             observed = sum(1 << j for j, atom in enumerate(self.atoms) if atom in self.observes[agent])
             alike: dict[int, list[int]] = {}
-            for place, world in enumerate(worlds):
+            for place, world in polled(enumerate(worlds), self.setting.cancel):
                 alike.setdefault(world & observed, []).append(place)
             number = {key: index for index, key in enumerate(alike)}
             relations[agent] = Relation(

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from assay_tom_verifier.core.epistemic.explicit.bits import as_bits, members
 from assay_tom_verifier.core.epistemic.explicit.contraction import blocks_of
+from assay_tom_verifier.core.epistemic.explicit.polling import polled
 from assay_tom_verifier.core.epistemic.explicit.product import multiply
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation, intersection
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel
@@ -47,7 +48,8 @@ class Listed(Structure[int]):
 
     def atom(self, name: str) -> int:
         bit = 1 << self.atoms.index(name)
-        return as_bits((w for w, facts in enumerate(self.facts) if facts & bit), len(self.facts)) & self._present
+        facts = polled(enumerate(self.facts), self.setting.cancel)
+        return as_bits((world for world, true in facts if true & bit), len(self.facts)) & self._present
 
     def complement(self, inner: int) -> int:
         return self._present & ~inner
@@ -59,7 +61,7 @@ class Listed(Structure[int]):
     def box_distributed(self, agents: Sequence[str], inner: int) -> int:
         key = tuple(agents)
         if key not in self._intersections:
-            self._intersections[key] = intersection([self.relations[agent] for agent in key])
+            self._intersections[key] = intersection([self.relations[agent] for agent in key], self.setting.cancel)
         return self._present & ~self._intersections[key].failing(self._present & ~inner)
 
     def is_everything(self, inner: int) -> bool:
@@ -87,9 +89,9 @@ class Listed(Structure[int]):
 
         def pull_back(inner: int, event: str) -> int:
             number = made.event_number[event]
-            return as_bits(
-                (world for (world, e), new in made.number.items() if e == number and inner >> new & 1), len(self.facts)
-            )
+            inside = set(members(inner))
+            pairs = polled(made.number.items(), self.setting.cancel)
+            return as_bits((world for (world, e), new in pairs if e == number and new in inside), len(self.facts))
 
         return Product(structure, pull_back), made.whole
 
@@ -137,7 +139,7 @@ class Listed(Structure[int]):
             sees: list[int] = []
             clusters: list[tuple[int, ...]] = []
             places: dict[int, int] = {}
-            for world in kept:
+            for world in polled(kept, self.setting.cancel):
                 cluster = relation.sees[world]
                 if cluster >= 0 and cluster not in places:
                     inside = tuple(sorted({new[v] for v in relation.clusters[cluster] if v in new}))
@@ -170,14 +172,11 @@ class Listed(Structure[int]):
     def exported(self) -> EpistemicModel:
         order = sorted(members(self._present), key=lambda world: world != self.point)
         name = {world: f"w{index}" for index, world in enumerate(order)}
-        relations = {
-            agent: {
-                name[world]: tuple(name[v] for v in relation.clusters[relation.sees[world]] if v in name)
-                for world in order
-                if relation.sees[world] >= 0
-            }
-            for agent, relation in self.relations.items()
-        }
+        relations = {}
+        for agent, relation in self.relations.items():
+            # One object for each cluster, however many worlds see it.
+            inside = [tuple(name[v] for v in cluster if v in name) for cluster in relation.clusters]
+            relations[agent] = {name[world]: inside[s] for world in order if (s := relation.sees[world]) >= 0}
         worlds = {
             name[world]: tuple(atom for j, atom in enumerate(self.atoms) if self.facts[world] >> j & 1)
             for world in order

@@ -7,6 +7,7 @@ from assay_tom_verifier.core.epistemic.evaluate import extension
 from assay_tom_verifier.core.epistemic.explicit.cube import Cube
 from assay_tom_verifier.core.epistemic.explicit.listed import Listed
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation
+from assay_tom_verifier.core.epistemic.frames import successor_sets
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, KnowledgeStructure
 from assay_tom_verifier.core.epistemic.structure import Setting
 
@@ -24,9 +25,13 @@ def load_listed(model: EpistemicModel, setting: Setting) -> Listed:
     facts = [sum(bit[atom] for atom in set(true)) for true in model.worlds.values()]
     relations = {}
     for agent in model.agents:
-        clusters: dict[frozenset[str], int] = {}
-        sees = [clusters.setdefault(frozenset(model.relations[agent][world]), len(clusters)) for world in number]
-        relations[agent] = Relation(sees, [tuple(sorted(number[w] for w in cluster)) for cluster in clusters])
+        seen = successor_sets(model.relations[agent], model.worlds)
+        clusters = {id(each): each for each in seen.values()}
+        place = {key: index for index, key in enumerate(clusters)}
+        relations[agent] = Relation(
+            [place[id(each)] for each in seen.values()],
+            [tuple(sorted(number[world] for world in cluster)) for cluster in clusters.values()],
+        )
     return Listed(model.agents, model.atoms, facts, relations, number[model.point], setting)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import ResourceExhausted
 from assay_tom_verifier.core.epistemic.explicit.bits import members
+from assay_tom_verifier.core.epistemic.explicit.polling import polled
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation
 from assay_tom_verifier.core.epistemic.models import EventModel
 from assay_tom_verifier.core.epistemic.structure import Meanings, Setting
@@ -38,13 +40,7 @@ def multiply(
     Raises ResourceExhausted where |W| * |E| is over the cap, before anything is built.
     """
     names = list(events.events)
-    worlds = present.bit_count()
-    if (asked := worlds * len(names)) > setting.limits.worlds:
-        raise ResourceExhausted(
-            f"event {events.name}: {worlds:,} worlds times {len(names)} events are {asked:,}, over the cap of "
-            f"{setting.limits.worlds:,}; use the bdd backend, or raise the cap",
-            reason="TOO_MANY_WORLDS",
-        )
+    check_room(present, events, setting)
     event_number = {name: number for number, name in enumerate(names)}
     possible = [meanings.pre[name] for name in names]
     event_relations = {agent: _event_relation(events, agent, event_number) for agent in relations}
@@ -84,7 +80,7 @@ def multiply(
                     found.append(tuple(inside))
                 known[key] = cluster
             seen.append(cluster)
-    changed = _changed(facts, atoms, names, meanings, pairs)
+    changed = _changed(facts, atoms, names, meanings, pairs, setting.cancel)
     return Multiplied(
         number,
         event_number,
@@ -92,6 +88,17 @@ def multiply(
         {agent: Relation(sees[agent], clusters[agent]) for agent in relations},
         sum(where.bit_count() for where in possible),
     )
+
+
+def check_room(present: int, events: EventModel, setting: Setting) -> None:
+    """Raises ResourceExhausted where |W| * |E| is over the cap."""
+    worlds = present.bit_count()
+    if (asked := worlds * len(events.events)) > setting.limits.worlds:
+        raise ResourceExhausted(
+            f"event {events.name}: {worlds:,} worlds times {len(events.events)} events are {asked:,}, over the cap of "
+            f"{setting.limits.worlds:,}; use the bdd backend, or raise the cap",
+            reason="TOO_MANY_WORLDS",
+        )
 
 
 def _event_relation(events: EventModel, agent: str, number: Mapping[str, int]) -> Relation:
@@ -102,14 +109,19 @@ def _event_relation(events: EventModel, agent: str, number: Mapping[str, int]) -
 
 
 def _changed(
-    facts: list[int], atoms: tuple[str, ...], names: list[str], meanings: Meanings[int], pairs: list[tuple[int, int]]
+    facts: list[int],
+    atoms: tuple[str, ...],
+    names: list[str],
+    meanings: Meanings[int],
+    pairs: list[tuple[int, int]],
+    cancel: CancelToken,
 ) -> list[int]:
     """The facts of each pair: those of its world, with what its event assigns."""
     assigned = [
         [(1 << atoms.index(atom), where) for atom, where in meanings.post.get(name, {}).items()] for name in names
     ]
     changed = []
-    for world, e in pairs:
+    for world, e in polled(pairs, cancel):
         fact = facts[world]
         for bit, where in assigned[e]:
             fact = fact | bit if where >> world & 1 else fact & ~bit

@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.cancel import CancelToken
 from assay_tom_verifier.core.epistemic.explicit.bits import as_array, as_bits, from_array
+from assay_tom_verifier.core.epistemic.explicit.polling import polled
 
 # Masks of more bits than these in all would cost more than one pass over the worlds.
 _MASK_BITS = 1 << 22
@@ -69,12 +71,14 @@ class Relation:
         return from_array(met[sees])
 
 
-def intersection(relations: list[Relation]) -> Relation:
+def intersection(relations: list[Relation], cancel: CancelToken) -> Relation:
     """The intersection: what none of the agents rules out."""
     belonging: dict[tuple[int, ...], list[int]] = {}
-    for world, key in enumerate(zip(*(relation.inside for relation in relations), strict=True)):
+    inside = zip(*(relation.inside for relation in relations), strict=True)
+    for world, key in polled(enumerate(inside), cancel):
         if -1 not in key:
             belonging.setdefault(key, []).append(world)
     number = {key: index for index, key in enumerate(belonging)}
-    sees = [number.get(key, -1) for key in zip(*(relation.sees for relation in relations), strict=True)]
+    seen = zip(*(relation.sees for relation in relations), strict=True)
+    sees = [number.get(key, -1) for key in polled(seen, cancel)]
     return Relation(sees, [tuple(worlds) for worlds in belonging.values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from assay.errors import ResourceExhausted
 from assay_tom_verifier.core.epistemic.formulas import (
@@ -159,11 +159,11 @@ def _print_event(event: Event) -> str:
 
 def _relations(declared: EpistemicModel | EventModel) -> Iterable[str]:
     for agent, relation in declared.relations.items():
-        arrows: dict[tuple[str, ...], list[str]] = {}
+        arrows: dict[int, tuple[Collection[str], list[str]]] = {}  # a class that many points share is written once
         for point, seen in relation.items():
             if seen:
-                arrows.setdefault(tuple(seen), []).append(point)
-        written = "; ".join(f"{', '.join(points)} -> {', '.join(seen)}" for seen, points in arrows.items())
+                arrows.setdefault(id(seen), (seen, []))[1].append(point)
+        written = "; ".join(f"{', '.join(points)} -> {', '.join(seen)}" for seen, points in arrows.values())
         yield f"relation {agent}: {written}"
 
 
