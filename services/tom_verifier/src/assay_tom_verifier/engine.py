@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import torch
+
 from assay_tom_verifier import (
     engine_checkup,
     engine_logic,
@@ -11,6 +15,11 @@ from assay_tom_verifier import (
     engine_verifier,
     steps,
 )
+
+STEPS_AT_ONCE = 2
+
+# Two steps compute side by side; more threads than cores would make each wait for the other.
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // STEPS_AT_ONCE))
 
 STEPS = {
     steps.PARSE: engine_stories.parse,

@@ -9,8 +9,7 @@ from assay_tom_verifier import kinds
 from assay_tom_verifier.core.epistemic.engine import Engine, Reduction, State
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.models import Model
-
-# PUZ
+from assay_tom_verifier.core.epistemic.puzzles import puzzle_text
 from assay_tom_verifier.core.epistemic.script import Claim, run_script, run_steps
 from assay_tom_verifier.core.epistemic.structure import Limits
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine

@@ -42,6 +42,7 @@ def mc(
     with session.connection() as connection:
         answer = connection.call(stub_of(connection).ModelCheck, request, timeout_s=LONG_CALL_S)
     document = document_of(answer)
+    document["nodes"], document["worlds"] = answer.nodes, int(answer.worlds)
     if not show:
         del document["text"]
 
