@@ -9,6 +9,7 @@ import torch
 from assay_tom_verifier import (
     engine_checkup,
     engine_logic,
+    engine_sensitivity,
     engine_stories,
     engine_traces,
     engine_training,
@@ -40,6 +41,10 @@ STEPS = {
     steps.UPDATE_MODEL: engine_logic.update_model,
     steps.CONTRACT: engine_logic.contract,
     steps.MODEL_CHECK: engine_logic.model_check,
+    steps.RESOLVE: engine_sensitivity.resolve,
+    steps.SCAN: engine_sensitivity.scan_model,
+    steps.PERTURB: engine_sensitivity.perturb,
+    steps.ROPE: engine_sensitivity.rope,
     steps.PROBE_MODEL: engine_checkup.probe_model,
     steps.WRITE_SECTION: engine_checkup.section,
 }

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from assay.checkup.v1 import checkup_pb2
 from assay.operations.job import Job, Run
 from assay.tom_verifier.v1 import sensitivity_pb2, verifier_pb2
 from assay.tom_verifier.v1 import steps_pb2 as own
 from assay_tom_verifier import steps
 
+SubjectT = TypeVar(
+    "SubjectT",
+    sensitivity_pb2.ScanSensitivityRequest,
+    sensitivity_pb2.PerturbAndEvaluateRequest,
+    sensitivity_pb2.AnalyzeRopeRequest,
+)
 FULL_NAME = "assay.tom_verifier.v1.TomVerifierService"
 
 
@@ -26,17 +34,20 @@ async def train_pbm(run: Run, request: verifier_pb2.TrainPbmRequest) -> verifier
 async def scan_sensitivity(
     run: Run, request: sensitivity_pb2.ScanSensitivityRequest
 ) -> sensitivity_pb2.ScanSensitivityResult:
-    return await run.step("scan", steps.SCAN, request, model_id=request.model)
+    asked = await _resolved(run, request)
+    return await run.step("scan", steps.SCAN, asked, model_id=asked.model)
 
 
 async def perturb_and_evaluate(
     run: Run, request: sensitivity_pb2.PerturbAndEvaluateRequest
 ) -> sensitivity_pb2.PerturbAndEvaluateResult:
-    return await run.step("perturb", steps.PERTURB, request, model_id=request.model)
+    asked = await _resolved(run, request)
+    return await run.step("perturb", steps.PERTURB, asked, model_id=asked.model)
 
 
 async def analyze_rope(run: Run, request: sensitivity_pb2.AnalyzeRopeRequest) -> sensitivity_pb2.AnalyzeRopeResult:
-    return await run.step("rope", steps.ROPE, request, model_id=request.model)
+    asked = await _resolved(run, request)
+    return await run.step("rope", steps.ROPE, asked, model_id=asked.model)
 
 
 async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.ExamineResult:
@@ -44,6 +55,18 @@ async def examine(run: Run, request: checkup_pb2.ExamineRequest) -> checkup_pb2.
     probed = await run.step("probe", steps.PROBE_MODEL, own.ProbeModelStep(model=request.model), model_id=request.model)
     write = own.WriteSectionStep(model=probed.model, probe=probed.probe)
     return await run.step("section", steps.WRITE_SECTION, write)
+
+
+async def _resolved(run: Run, request: SubjectT) -> SubjectT:
+    """The request with digests in place of labels, which may move while it runs."""
+    text = getattr(request, "text", "")
+    found = await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=request.model, text=text))
+    asked = type(request)()
+    asked.CopyFrom(request)
+    asked.model = found.model
+    if text:
+        setattr(asked, "text", found.text)  # noqa: B010 # an analysis of frequencies reads none
+    return asked
 
 
 TRAIN_PBM = Job(f"/{FULL_NAME}/TrainPbm", verifier_pb2.TrainPbmRequest, verifier_pb2.TrainPbmResult, train_pbm)

@@ -15,7 +15,8 @@ MAX_TRACES, MAX_STEPS, MAX_ROWS = 4096, 2000, 10_000
 MAX_BEAM = 1024
 MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 4096
 MAX_SEED = 2**31 - 1
-MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS = 0.1, 10_000, 100
+MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS, MAX_MASKS = 0.1, 10_000, 100, 16
+SHARE, CONTROLS = 1e-3, 5
 EXAMPLES = ("muddy-children", "dining-cryptographers", "sum-and-product", "russian-cards")
 
 
@@ -175,13 +176,17 @@ def check_train(request: verifier_pb2.TrainPbmRequest) -> None:
 
 
 def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:
-    if not 0 <= request.share <= MAX_SHARE:
-        raise InvalidInput("share", f"is {request.share}; give 0 for the default, or up to {MAX_SHARE:g}")
+    if len(request.shares) > MAX_MASKS:
+        raise InvalidInput("shares", f"are {len(request.shares)}; give up to {MAX_MASKS}")
+    for index, share in enumerate(request.shares):
+        if not 0 < share <= MAX_SHARE:
+            raise InvalidInput(f"shares[{index}]", f"is {share}; give more than 0, up to {MAX_SHARE:g}")
     _within(request, "samples", 0, MAX_SAMPLES)
 
 
 def check_perturb(request: sensitivity_pb2.PerturbAndEvaluateRequest) -> None:
-    check_reference(request.mask, "mask")
+    if not 1 <= len(request.masks) <= MAX_MASKS:
+        raise InvalidInput("masks", f"are {len(request.masks)}; give 1 to {MAX_MASKS}")
     _within(request, "controls", 0, MAX_CONTROLS)
 
 

@@ -166,19 +166,18 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     ) -> sensitivity_pb2.ScanSensitivityResponse:
         requests.check_scan(request)
         await self._expect_subject(request)
-        return sensitivity_pb2.ScanSensitivityResponse(
-            operation=await self._front.start(jobs.SCAN_SENSITIVITY, request)
-        )
+        operation = await self._front.start(jobs.SCAN_SENSITIVITY, request)
+        return sensitivity_pb2.ScanSensitivityResponse(operation=operation)
 
     async def PerturbAndEvaluate(  # noqa: N802
         self, request: sensitivity_pb2.PerturbAndEvaluateRequest, context: grpc.aio.ServicerContext
     ) -> sensitivity_pb2.PerturbAndEvaluateResponse:
         requests.check_perturb(request)
         await self._expect_subject(request)
-        await self._front.expect(request.mask, kinds.MASK, "mask")
-        return sensitivity_pb2.PerturbAndEvaluateResponse(
-            operation=await self._front.start(jobs.PERTURB_AND_EVALUATE, request)
-        )
+        for index, mask in enumerate(request.masks):
+            await self._front.expect(mask, kinds.MASK, f"masks[{index}]")
+        operation = await self._front.start(jobs.PERTURB_AND_EVALUATE, request)
+        return sensitivity_pb2.PerturbAndEvaluateResponse(operation=operation)
 
     async def AnalyzeRope(  # noqa: N802
         self, request: sensitivity_pb2.AnalyzeRopeRequest, context: grpc.aio.ServicerContext
@@ -205,10 +204,9 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     async def _expect_subject(
         self, request: sensitivity_pb2.ScanSensitivityRequest | sensitivity_pb2.PerturbAndEvaluateRequest
     ) -> None:
-        """The model, and the general text where one is given."""
+        """The model and the general text."""
         await self._front.expect(request.model, kinds.MODEL, "model")
-        if request.text:
-            await self._front.expect(request.text, kinds.TEXT, "text")
+        await self._front.expect(request.text, kinds.TEXT, "text")
 
 
 def add_to_server(server: grpc.aio.Server, front: Front) -> None:

@@ -23,6 +23,7 @@ CONTRACT = Step("contract", epistemic_pb2.ContractRequest, epistemic_pb2.Contrac
 TRAIN_GENERATOR = Step("train_generator", own.TrainGeneratorStep, own.StoredPart)
 TRAIN_VERIFIER = Step("train_verifier", own.TrainVerifierStep, own.StoredPart)
 MEASURE_VERIFIER = Step("measure_verifier", own.MeasureVerifierStep, verifier_pb2.TrainPbmResult)
+RESOLVE = Step("resolve", own.ResolveStep, own.Resolved)
 SCAN = Step("scan", sensitivity_pb2.ScanSensitivityRequest, sensitivity_pb2.ScanSensitivityResult)
 PERTURB = Step("perturb", sensitivity_pb2.PerturbAndEvaluateRequest, sensitivity_pb2.PerturbAndEvaluateResult)
 ROPE = Step("rope", sensitivity_pb2.AnalyzeRopeRequest, sensitivity_pb2.AnalyzeRopeResult)

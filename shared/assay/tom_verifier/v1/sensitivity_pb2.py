@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'assay/tom_verifier/v1/sensitivity.proto\x12\x15\x61ssay.tom_verifier.v1\x1a#google/longrunning/operations.proto\"\x87\x01\n\x16ScanSensitivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05share\x18\x03 \x01(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x0e\n\x06\x63ompat\x18\x07 \x01(\x08\"K\n\x17ScanSensitivityResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"~\n\x15ScanSensitivityResult\x12\x0c\n\x04mask\x18\x01 \x01(\t\x12\x0e\n\x06masked\x18\x02 \x01(\x03\x12\x12\n\nparameters\x18\x03 \x01(\x03\x12\x33\n\x08matrices\x18\x04 \x03(\x0b\x32!.assay.tom_verifier.v1.MatrixMask\">\n\nMatrixMask\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06masked\x18\x02 \x01(\x03\x12\x12\n\nparameters\x18\x03 \x01(\x03\"z\n\x19PerturbAndEvaluateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04mask\x18\x03 \x01(\t\x12\x10\n\x08\x63ontrols\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0c\n\x04text\x18\x06 \x01(\t\"N\n\x1aPerturbAndEvaluateResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\x9f\x01\n\x18PerturbAndEvaluateResult\x12\x14\n\x0cperturbation\x18\x01 \x01(\t\x12\x36\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32&.assay.tom_verifier.v1.PerturbedScores\x12\x35\n\x05\x61\x66ter\x18\x03 \x03(\x0b\x32&.assay.tom_verifier.v1.PerturbedScores\"\xc6\x01\n\x0fPerturbedScores\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06masked\x18\x02 \x01(\x03\x12\x11\n\ttom_score\x18\x03 \x01(\x01\x12\x12\n\nperplexity\x18\x04 \x01(\x01\x12@\n\x05tasks\x18\x05 \x03(\x0b\x32\x31.assay.tom_verifier.v1.PerturbedScores.TasksEntry\x1a,\n\nTasksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"S\n\x12\x41nalyzeRopeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04mask\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"G\n\x13\x41nalyzeRopeResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"Y\n\x11\x41nalyzeRopeResult\x12\x10\n\x08\x61nalysis\x18\x01 \x01(\t\x12\x32\n\x05heads\x18\x02 \x03(\x0b\x32#.assay.tom_verifier.v1.HeadAnalysis\"\xbc\x02\n\x0cHeadAnalysis\x12\r\n\x05layer\x18\x01 \x01(\x05\x12\x0c\n\x04head\x18\x02 \x01(\x05\x12\x15\n\rdominant_pair\x18\x03 \x01(\x05\x12 \n\x13\x64ominant_pair_after\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1d\n\x15\x66irst_token_attention\x18\x05 \x01(\x01\x12(\n\x1b\x66irst_token_attention_after\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\x0fquery_key_angle\x18\x07 \x01(\x01\x12\"\n\x15query_key_angle_after\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x16\n\x14_dominant_pair_afterB\x1e\n\x1c_first_token_attention_afterB\x18\n\x16_query_key_angle_afterb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'assay/tom_verifier/v1/sensitivity.proto\x12\x15\x61ssay.tom_verifier.v1\x1a#google/longrunning/operations.proto\"\x88\x01\n\x16ScanSensitivityRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06shares\x18\x03 \x03(\x01\x12\x0f\n\x07samples\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x0e\n\x06\x63ompat\x18\x07 \x01(\x08\"K\n\x17ScanSensitivityResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"J\n\x15ScanSensitivityResult\x12\x31\n\x05masks\x18\x01 \x03(\x0b\x32\".assay.tom_verifier.v1.ScannedMask\"N\n\x0bScannedMask\x12\x0c\n\x04mask\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x0e\n\x06masked\x18\x03 \x01(\x03\x12\x12\n\nparameters\x18\x04 \x01(\x03\"{\n\x19PerturbAndEvaluateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\r\n\x05masks\x18\x03 \x03(\t\x12\x10\n\x08\x63ontrols\x18\x04 \x01(\x05\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0c\n\x04text\x18\x06 \x01(\t\"N\n\x1aPerturbAndEvaluateResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\xc5\x01\n\x18PerturbAndEvaluateResult\x12\x14\n\x0cperturbation\x18\x01 \x01(\t\x12\x36\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32&.assay.tom_verifier.v1.PerturbedScores\x12\x35\n\x05\x61\x66ter\x18\x03 \x03(\x0b\x32&.assay.tom_verifier.v1.PerturbedScores\x12\x10\n\x08standing\x18\x04 \x01(\t\x12\x12\n\nconclusive\x18\x05 \x01(\x08\"\xd5\x01\n\x0fPerturbedScores\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05share\x18\x02 \x01(\x01\x12\x0e\n\x06masked\x18\x03 \x01(\x03\x12\x11\n\ttom_score\x18\x04 \x01(\x01\x12\x12\n\nperplexity\x18\x05 \x01(\x01\x12@\n\x05tasks\x18\x06 \x03(\x0b\x32\x31.assay.tom_verifier.v1.PerturbedScores.TasksEntry\x1a,\n\nTasksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"S\n\x12\x41nalyzeRopeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0c\n\x04mask\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"G\n\x13\x41nalyzeRopeResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"Y\n\x11\x41nalyzeRopeResult\x12\x10\n\x08\x61nalysis\x18\x01 \x01(\t\x12\x32\n\x05heads\x18\x02 \x03(\x0b\x32#.assay.tom_verifier.v1.HeadAnalysis\"\xbc\x02\n\x0cHeadAnalysis\x12\r\n\x05layer\x18\x01 \x01(\x05\x12\x0c\n\x04head\x18\x02 \x01(\x05\x12\x15\n\rdominant_pair\x18\x03 \x01(\x05\x12 \n\x13\x64ominant_pair_after\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x1d\n\x15\x66irst_token_attention\x18\x05 \x01(\x01\x12(\n\x1b\x66irst_token_attention_after\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\x0fquery_key_angle\x18\x07 \x01(\x01\x12\"\n\x15query_key_angle_after\x18\x08 \x01(\x01H\x02\x88\x01\x01\x42\x16\n\x14_dominant_pair_afterB\x1e\n\x1c_first_token_attention_afterB\x18\n\x16_query_key_angle_afterb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,29 +35,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERTURBEDSCORES_TASKSENTRY']._loaded_options = None
   _globals['_PERTURBEDSCORES_TASKSENTRY']._serialized_options = b'8\001'
   _globals['_SCANSENSITIVITYREQUEST']._serialized_start=104
-  _globals['_SCANSENSITIVITYREQUEST']._serialized_end=239
-  _globals['_SCANSENSITIVITYRESPONSE']._serialized_start=241
-  _globals['_SCANSENSITIVITYRESPONSE']._serialized_end=316
-  _globals['_SCANSENSITIVITYRESULT']._serialized_start=318
-  _globals['_SCANSENSITIVITYRESULT']._serialized_end=444
-  _globals['_MATRIXMASK']._serialized_start=446
-  _globals['_MATRIXMASK']._serialized_end=508
-  _globals['_PERTURBANDEVALUATEREQUEST']._serialized_start=510
-  _globals['_PERTURBANDEVALUATEREQUEST']._serialized_end=632
-  _globals['_PERTURBANDEVALUATERESPONSE']._serialized_start=634
-  _globals['_PERTURBANDEVALUATERESPONSE']._serialized_end=712
-  _globals['_PERTURBANDEVALUATERESULT']._serialized_start=715
-  _globals['_PERTURBANDEVALUATERESULT']._serialized_end=874
-  _globals['_PERTURBEDSCORES']._serialized_start=877
-  _globals['_PERTURBEDSCORES']._serialized_end=1075
-  _globals['_PERTURBEDSCORES_TASKSENTRY']._serialized_start=1031
-  _globals['_PERTURBEDSCORES_TASKSENTRY']._serialized_end=1075
-  _globals['_ANALYZEROPEREQUEST']._serialized_start=1077
-  _globals['_ANALYZEROPEREQUEST']._serialized_end=1160
-  _globals['_ANALYZEROPERESPONSE']._serialized_start=1162
-  _globals['_ANALYZEROPERESPONSE']._serialized_end=1233
-  _globals['_ANALYZEROPERESULT']._serialized_start=1235
-  _globals['_ANALYZEROPERESULT']._serialized_end=1324
-  _globals['_HEADANALYSIS']._serialized_start=1327
-  _globals['_HEADANALYSIS']._serialized_end=1643
+  _globals['_SCANSENSITIVITYREQUEST']._serialized_end=240
+  _globals['_SCANSENSITIVITYRESPONSE']._serialized_start=242
+  _globals['_SCANSENSITIVITYRESPONSE']._serialized_end=317
+  _globals['_SCANSENSITIVITYRESULT']._serialized_start=319
+  _globals['_SCANSENSITIVITYRESULT']._serialized_end=393
+  _globals['_SCANNEDMASK']._serialized_start=395
+  _globals['_SCANNEDMASK']._serialized_end=473
+  _globals['_PERTURBANDEVALUATEREQUEST']._serialized_start=475
+  _globals['_PERTURBANDEVALUATEREQUEST']._serialized_end=598
+  _globals['_PERTURBANDEVALUATERESPONSE']._serialized_start=600
+  _globals['_PERTURBANDEVALUATERESPONSE']._serialized_end=678
+  _globals['_PERTURBANDEVALUATERESULT']._serialized_start=681
+  _globals['_PERTURBANDEVALUATERESULT']._serialized_end=878
+  _globals['_PERTURBEDSCORES']._serialized_start=881
+  _globals['_PERTURBEDSCORES']._serialized_end=1094
+  _globals['_PERTURBEDSCORES_TASKSENTRY']._serialized_start=1050
+  _globals['_PERTURBEDSCORES_TASKSENTRY']._serialized_end=1094
+  _globals['_ANALYZEROPEREQUEST']._serialized_start=1096
+  _globals['_ANALYZEROPEREQUEST']._serialized_end=1179
+  _globals['_ANALYZEROPERESPONSE']._serialized_start=1181
+  _globals['_ANALYZEROPERESPONSE']._serialized_end=1252
+  _globals['_ANALYZEROPERESULT']._serialized_start=1254
+  _globals['_ANALYZEROPERESULT']._serialized_end=1343
+  _globals['_HEADANALYSIS']._serialized_start=1346
+  _globals['_HEADANALYSIS']._serialized_end=1662
 # @@protoc_insertion_point(module_scope)

@@ -8,22 +8,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ScanSensitivityRequest(_message.Message):
-    __slots__ = ("request_id", "model", "share", "samples", "seed", "text", "compat")
+    __slots__ = ("request_id", "model", "shares", "samples", "seed", "text", "compat")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
-    SHARE_FIELD_NUMBER: _ClassVar[int]
+    SHARES_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     COMPAT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
-    share: float
+    shares: _containers.RepeatedScalarFieldContainer[float]
     samples: int
     seed: int
     text: str
     compat: bool
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., share: _Optional[float] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., text: _Optional[str] = ..., compat: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., shares: _Optional[_Iterable[float]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., text: _Optional[str] = ..., compat: _Optional[bool] = ...) -> None: ...
 
 class ScanSensitivityResponse(_message.Message):
     __slots__ = ("operation",)
@@ -32,42 +32,38 @@ class ScanSensitivityResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ScanSensitivityResult(_message.Message):
-    __slots__ = ("mask", "masked", "parameters", "matrices")
-    MASK_FIELD_NUMBER: _ClassVar[int]
-    MASKED_FIELD_NUMBER: _ClassVar[int]
-    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
-    MATRICES_FIELD_NUMBER: _ClassVar[int]
-    mask: str
-    masked: int
-    parameters: int
-    matrices: _containers.RepeatedCompositeFieldContainer[MatrixMask]
-    def __init__(self, mask: _Optional[str] = ..., masked: _Optional[int] = ..., parameters: _Optional[int] = ..., matrices: _Optional[_Iterable[_Union[MatrixMask, _Mapping]]] = ...) -> None: ...
+    __slots__ = ("masks",)
+    MASKS_FIELD_NUMBER: _ClassVar[int]
+    masks: _containers.RepeatedCompositeFieldContainer[ScannedMask]
+    def __init__(self, masks: _Optional[_Iterable[_Union[ScannedMask, _Mapping]]] = ...) -> None: ...
 
-class MatrixMask(_message.Message):
-    __slots__ = ("name", "masked", "parameters")
-    NAME_FIELD_NUMBER: _ClassVar[int]
+class ScannedMask(_message.Message):
+    __slots__ = ("mask", "share", "masked", "parameters")
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     MASKED_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
-    name: str
+    mask: str
+    share: float
     masked: int
     parameters: int
-    def __init__(self, name: _Optional[str] = ..., masked: _Optional[int] = ..., parameters: _Optional[int] = ...) -> None: ...
+    def __init__(self, mask: _Optional[str] = ..., share: _Optional[float] = ..., masked: _Optional[int] = ..., parameters: _Optional[int] = ...) -> None: ...
 
 class PerturbAndEvaluateRequest(_message.Message):
-    __slots__ = ("request_id", "model", "mask", "controls", "seed", "text")
+    __slots__ = ("request_id", "model", "masks", "controls", "seed", "text")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
-    MASK_FIELD_NUMBER: _ClassVar[int]
+    MASKS_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
-    mask: str
+    masks: _containers.RepeatedScalarFieldContainer[str]
     controls: int
     seed: int
     text: str
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., mask: _Optional[str] = ..., controls: _Optional[int] = ..., seed: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., masks: _Optional[_Iterable[str]] = ..., controls: _Optional[int] = ..., seed: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
 
 class PerturbAndEvaluateResponse(_message.Message):
     __slots__ = ("operation",)
@@ -76,17 +72,21 @@ class PerturbAndEvaluateResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class PerturbAndEvaluateResult(_message.Message):
-    __slots__ = ("perturbation", "before", "after")
+    __slots__ = ("perturbation", "before", "after", "standing", "conclusive")
     PERTURBATION_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    CONCLUSIVE_FIELD_NUMBER: _ClassVar[int]
     perturbation: str
     before: PerturbedScores
     after: _containers.RepeatedCompositeFieldContainer[PerturbedScores]
-    def __init__(self, perturbation: _Optional[str] = ..., before: _Optional[_Union[PerturbedScores, _Mapping]] = ..., after: _Optional[_Iterable[_Union[PerturbedScores, _Mapping]]] = ...) -> None: ...
+    standing: str
+    conclusive: bool
+    def __init__(self, perturbation: _Optional[str] = ..., before: _Optional[_Union[PerturbedScores, _Mapping]] = ..., after: _Optional[_Iterable[_Union[PerturbedScores, _Mapping]]] = ..., standing: _Optional[str] = ..., conclusive: _Optional[bool] = ...) -> None: ...
 
 class PerturbedScores(_message.Message):
-    __slots__ = ("name", "masked", "tom_score", "perplexity", "tasks")
+    __slots__ = ("name", "share", "masked", "tom_score", "perplexity", "tasks")
     class TasksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -95,16 +95,18 @@ class PerturbedScores(_message.Message):
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     MASKED_FIELD_NUMBER: _ClassVar[int]
     TOM_SCORE_FIELD_NUMBER: _ClassVar[int]
     PERPLEXITY_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
     name: str
+    share: float
     masked: int
     tom_score: float
     perplexity: float
     tasks: _containers.ScalarMap[str, float]
-    def __init__(self, name: _Optional[str] = ..., masked: _Optional[int] = ..., tom_score: _Optional[float] = ..., perplexity: _Optional[float] = ..., tasks: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., share: _Optional[float] = ..., masked: _Optional[int] = ..., tom_score: _Optional[float] = ..., perplexity: _Optional[float] = ..., tasks: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class AnalyzeRopeRequest(_message.Message):
     __slots__ = ("request_id", "model", "mask", "seed")

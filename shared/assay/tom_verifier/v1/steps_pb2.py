@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from assay.tom_verifier.v1 import verifier_pb2 as assay_dot_tom__verifier_dot_v1_dot_verifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!assay/tom_verifier/v1/steps.proto\x12\x15\x61ssay.tom_verifier.v1\x1a$assay/tom_verifier/v1/verifier.proto\"-\n\x0eProbeModelStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"/\n\x0fProbeModelReply\x12\r\n\x05probe\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"0\n\x10WriteSectionStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05probe\x18\x02 \x01(\t\"\x1e\n\nStoredPart\x12\x10\n\x08\x61rtifact\x18\x01 \x01(\t\"M\n\x12TrainGeneratorStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\"_\n\x11TrainVerifierStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\x12\x11\n\tgenerator\x18\x02 \x01(\t\"s\n\x13MeasureVerifierStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x10\n\x08verifier\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!assay/tom_verifier/v1/steps.proto\x12\x15\x61ssay.tom_verifier.v1\x1a$assay/tom_verifier/v1/verifier.proto\"-\n\x0eProbeModelStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\"/\n\x0fProbeModelReply\x12\r\n\x05probe\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"0\n\x10WriteSectionStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05probe\x18\x02 \x01(\t\"\x1e\n\nStoredPart\x12\x10\n\x08\x61rtifact\x18\x01 \x01(\t\"M\n\x12TrainGeneratorStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\"_\n\x11TrainVerifierStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\x12\x11\n\tgenerator\x18\x02 \x01(\t\"s\n\x13MeasureVerifierStep\x12\x37\n\x07request\x18\x01 \x01(\x0b\x32&.assay.tom_verifier.v1.TrainPbmRequest\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x10\n\x08verifier\x18\x03 \x01(\t\"*\n\x0bResolveStep\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\'\n\x08Resolved\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,4 +46,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAINVERIFIERSTEP']._serialized_end=450
   _globals['_MEASUREVERIFIERSTEP']._serialized_start=452
   _globals['_MEASUREVERIFIERSTEP']._serialized_end=567
+  _globals['_RESOLVESTEP']._serialized_start=569
+  _globals['_RESOLVESTEP']._serialized_end=611
+  _globals['_RESOLVED']._serialized_start=613
+  _globals['_RESOLVED']._serialized_end=652
 # @@protoc_insertion_point(module_scope)

@@ -59,3 +59,19 @@ class MeasureVerifierStep(_message.Message):
     generator: str
     verifier: str
     def __init__(self, request: _Optional[_Union[_verifier_pb2.TrainPbmRequest, _Mapping]] = ..., generator: _Optional[str] = ..., verifier: _Optional[str] = ...) -> None: ...
+
+class ResolveStep(_message.Message):
+    __slots__ = ("model", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: str
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Resolved(_message.Message):
+    __slots__ = ("model", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: str
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...

@@ -19,7 +19,9 @@ SEED = click.IntRange(0, 2**63 - 1)
 
 @command(tom_verifier, "sensitivity", service=SERVICE)
 @click.argument("model", type=MODEL)
-@click.option("--share", type=float, default=0.0, help="Of each matrix that the mask may take.  [default: 0.001]")
+@click.option(
+    "--share", "shares", type=float, multiple=True, help="Of each matrix; may be given often.  [default: 0.001]"
+)
 @click.option("--samples", type=click.IntRange(0), default=0, help="Texts of each kind.  [default: 100]")
 @click.option("--controls", type=click.IntRange(0), default=0, help="Random masks to compare with.  [default: 5]")
 @click.option("--text", type=TEXT, help="General text: a directory, digest or label; by default the standard library.")
@@ -29,7 +31,7 @@ SEED = click.IntRange(0, 2**63 - 1)
 def sensitivity(
     session: CommandSession,
     model: str,
-    share: float,
+    shares: tuple[float, ...],
     samples: int,
     controls: int,
     text: str | None,
@@ -44,7 +46,7 @@ def sensitivity(
         scan = sensitivity_pb2.ScanSensitivityRequest(
             request_id=str(uuid.uuid4()),
             model=digest,
-            share=share,
+            shares=shares,
             samples=samples,
             seed=seed,
             text=general,
@@ -52,7 +54,12 @@ def sensitivity(
         )
         masked = run(session, connection, "ScanSensitivity", scan, sensitivity_pb2.ScanSensitivityResult, "scanning")
         perturb = sensitivity_pb2.PerturbAndEvaluateRequest(
-            request_id=str(uuid.uuid4()), model=digest, mask=masked.mask, controls=controls, seed=seed, text=general
+            request_id=str(uuid.uuid4()),
+            model=digest,
+            masks=[one.mask for one in masked.masks],
+            controls=controls,
+            seed=seed,
+            text=general,
         )
         result = run(
             session,
@@ -67,15 +74,16 @@ def sensitivity(
 
     def human() -> None:
         print_table(
-            ("mask", "parameters", "theory-of-mind score", "perplexity"),
+            ("share", "mask", "parameters", "theory-of-mind score", "perplexity"),
             [
-                (one.name, f"{one.masked:,}", f"{one.tom_score:.3f}", f"{one.perplexity:.2f}")
+                (f"{one.share:g}", one.name, f"{one.masked:,}", f"{one.tom_score:.3f}", f"{one.perplexity:.2f}")
                 for one in (result.before, *result.after)
             ],
             right=("parameters", "theory-of-mind score", "perplexity"),
         )
-        click.echo(f"{masked.masked:,} of {masked.parameters:,} parameters masked")
-        click.echo(f"mask {masked.mask}")
+        click.echo(result.standing)
+        for one in masked.masks:
+            click.echo(f"share {one.share:g}: mask {one.mask}")
 
     session.emit({"scan": document_of(masked), "perturbation": document_of(result)}, human)
 
