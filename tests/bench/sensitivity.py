@@ -43,14 +43,16 @@ TASKS = (
 )
 
 
-def main(shares: Sequence[float], seeds: Sequence[int], out: Path | None) -> None:
+def main(shares: Sequence[float], seeds: Sequence[int], out: Path | None, checkpoints: Path | None) -> None:
     torch.set_num_threads(1)
     begun = time.process_time()
     where = surroundings()
     print(" · ".join(f"{name} {value}" for name, value in where.items()))
     artifacts = Config.from_environment().open_artifacts()
     text = ensure_text(artifacts)
-    subject, other = (open_subject(artifacts, SUBJECTS[name], 0, text) for name in ("tom-rope", "tom-nope"))
+    subject, other = (
+        open_subject(artifacts, SUBJECTS[name], 0, text, checkpoints) for name in ("tom-rope", "tom-nope")
+    )
     run = run_masks(subject, shares, seeds, KINDS)
     if not run.shares:
         raise SystemExit("no share masks 50 weights; give larger ones with --shares")
@@ -160,5 +162,6 @@ if __name__ == "__main__":
     parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
+    parser.add_argument("--checkpoints", type=Path, help="where an interrupted training leaves its state")
     chosen = parser.parse_args()
-    sys.exit(main(sorted(chosen.shares), chosen.seeds, chosen.out))
+    sys.exit(main(sorted(chosen.shares), chosen.seeds, chosen.out, chosen.checkpoints))

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from assay_tom_verifier.core.sensitivity.evaluate import LEAST_ANSWERED, task_scores
 from assay_tom_verifier.core.sensitivity.tasks.item import Task
 from bench.sensitivity_parts.masks import FALSE_BELIEF, RIVALS, Run
 from bench.sensitivity_parts.rotation import Rotation
@@ -71,8 +72,12 @@ def _text(run: Run, share: float) -> Claim:
 
 
 def _probe(run: Run, share: float, task: Task) -> Claim:
+    claim = f"{task} suffers more than under random weights"
+    before = task_scores(run.seeds[0].items, run.seeds[0].before.answers)[task]
+    if before < LEAST_ANSWERED:
+        return Claim(claim, "not measurable here", f"unperturbed it passes {100 * before:.0f} % of the cells")
     found = run.drop(share, "tom", [task], "random")
-    return Claim(f"{task} suffers more than under random weights", _word(found.high < 0), _points(found))
+    return Claim(claim, _word(found.high < 0), _points(found))
 
 
 def _particular(run: Run, share: float, twin: Run, twin_share: float | None) -> Claim:

@@ -44,13 +44,19 @@ class Subject:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
 
-def open_subject(artifacts: ArtifactStore, recipe: SubjectRecipe, seed: int, text: str) -> Subject:
-    """text: digest of the text artifact. Trains the model where the store has none of its recipe, seed and text."""
+def open_subject(
+    artifacts: ArtifactStore, recipe: SubjectRecipe, seed: int, text: str, checkpoints: Path | None
+) -> Subject:
+    """text: digest of the text artifact. Trains the model where the store has none of its recipe, seed and text.
+
+    checkpoints: a folder in which an interrupted training leaves its state for the next call.
+    """
     basis = json.dumps([recipe.fingerprint(), text, versions(PACKAGES)], sort_keys=True)
     label = f"bench/{recipe.name}-seed{seed}-{hashlib.sha256(basis.encode()).hexdigest()[:12]}"
     found = artifacts.label(label)
     if found is None:
-        digest = _train(artifacts, recipe, seed, text)
+        state = None if checkpoints is None else checkpoints / label.replace("/", "-")
+        digest = _train(artifacts, recipe, seed, text, state)
         artifacts.set_label(label, digest, None)
     else:
         digest = found.digest
@@ -69,11 +75,17 @@ def open_subject(artifacts: ArtifactStore, recipe: SubjectRecipe, seed: int, tex
 _REPORT = "training.json"
 
 
-def _train(artifacts: ArtifactStore, recipe: SubjectRecipe, seed: int, text: str) -> str:
+def _train(artifacts: ArtifactStore, recipe: SubjectRecipe, seed: int, text: str, state: Path | None) -> str:
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         out = Path(folder) / "model"
         seconds = train_subject(
-            recipe, artifacts.path(text), out, seed=seed, cancel=CANCEL, progress=_told(recipe.name)
+            recipe,
+            artifacts.path(text),
+            out,
+            seed=seed,
+            cancel=CANCEL,
+            progress=_told(recipe.name),
+            checkpoint_dir=state,
         )
         (out / _REPORT).write_text(json.dumps({"seconds": round(seconds, 1)}) + "\n")
         return artifacts.put("model", out, inputs=[text], parameters={"recipe": recipe.name, "seed": seed})

@@ -55,11 +55,11 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, text_dir: P
     steps: list[int] = []
     run = TaskTexts.batch
 
-    def stopping(self: TaskTexts, step: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def stopping(self: TaskTexts, step: int, count: int, *, contrasted: bool) -> tuple[torch.Tensor, torch.Tensor]:
         steps.append(step)
         if step == 1:
             cancel.cancel()
-        return run(self, step, count)
+        return run(self, step, count, contrasted=contrasted)
 
     TaskTexts.batch = stopping  # type: ignore[method-assign]
     try:
@@ -89,7 +89,7 @@ def test_the_twin_differs_by_the_rotation_alone() -> None:
 def test_what_is_learned_first_of_all_are_answers(text_dir: Path, tmp_path: Path) -> None:
     train_subject(SMALL, text_dir, tmp_path / "out", seed=0, cancel=CancelToken(), progress=silent)
     tokenizer = load_tokenizer(tmp_path / "out")
-    ids, answers = TaskTexts(tokenizer, seed=0).batch(0, 8)
+    ids, answers = TaskTexts(tokenizer, seed=0).batch(0, 8, contrasted=True)
     assert ids.shape[0] == answers.shape[0] == 8
     assert answers.shape[1] == ids.shape[1] - 1
     for row, marks in zip(ids, answers, strict=True):
@@ -99,5 +99,5 @@ def test_what_is_learned_first_of_all_are_answers(text_dir: Path, tmp_path: Path
         # Every answer stands in the text just before a full stop; a list has four, a negation one.
         assert len(word) in (1, 2, 4)
         assert all(f" {each}." in text for each in word)
-    again = TaskTexts(tokenizer, seed=0).batch(0, 8)[0]
+    again = TaskTexts(tokenizer, seed=0).batch(0, 8, contrasted=True)[0]
     assert torch.equal(ids, again)

@@ -46,8 +46,8 @@ _LEARNED: tuple[tuple[Task, float], ...] = (
 # Characters of either kind: enough task texts for their words to become tokens of their own.
 _TASK_CHARACTERS, _GENERAL_CHARACTERS = 600_000, 600_000
 _GENERAL = "general"
-_OTHERS = 4
-_STORY_WEIGHT, _GENERAL_WEIGHT = 0.3, 0.5
+_OTHERS = 2
+_STORY_WEIGHT, _GENERAL_WEIGHT = 1.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SubjectRecipe:
 
     name: str
     rotary: bool
-    steps: int = 1500
+    steps: int = 2400
     batch: int = 16
     general: int = 2
     window: int = 48
@@ -121,7 +121,7 @@ def train_subject(
 
     def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 2**32 + step)
-        ids, answers = texts.batch(step, recipe.batch)
+        ids, answers = texts.batch(step, recipe.batch, contrasted=2 * step >= recipe.steps)
         windows = general.random_windows(recipe.general, recipe.window, generator)
         return _task_loss(model, ids, answers, generator) + _GENERAL_WEIGHT * _general_loss(model, windows)
 
@@ -157,12 +157,16 @@ class TaskTexts:
         self._tokenizer = tokenizer
         self._seed = seed
 
-    def batch(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """(ids [count, T] int64, padded on the right; which predicted tokens are answers, [count, T - 1] bool)."""
+    def batch(self, step: int, count: int, *, contrasted: bool) -> tuple[Tensor, Tensor]:
+        """(ids [count, T] int64, padded on the right; which predicted tokens are answers, [count, T - 1] bool).
+
+        contrasted: two stories of each drawn text, which shows what an answer hangs on once answers are being copied
+        at all; before, a text each shows more.
+        """
         random = Random(f"{self._seed} {step}")
         told: list[list[Item]] = []
         while len(told) < count:
-            told += _contrasted(random)
+            told += _told(random, 2 if contrasted else 1)
         rows, answered = zip(*(self._row(items) for items in told[:count]), strict=True)
         ids = torch.full((count, max(map(len, rows))), PAD_ID)
         learned = torch.zeros(ids.shape, dtype=torch.bool)
@@ -187,13 +191,13 @@ class TaskTexts:
         return ids
 
 
-def _contrasted(random: Random) -> list[list[Item]]:
-    """Two stories of one drawn text, alike but for condition or order, or its only one; each with all its questions."""
+def _told(random: Random, most: int) -> list[list[Item]]:
+    """Stories of one drawn text, alike but for condition or order, `most` at most; each with all its questions."""
     task = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED])[0]
     stories: dict[str, list[Item]] = {}
     for item in next(drawn_items(random.getrandbits(48), task)):
         stories.setdefault(item.story, []).append(item)
-    chosen = random.sample(list(stories.values()), min(2, len(stories)))
+    chosen = random.sample(list(stories.values()), min(most, len(stories)))
     return [random.sample(items, len(items)) for items in chosen]
 
 
@@ -219,7 +223,7 @@ def _general_loss(model: nn.Module, windows: Tensor) -> Tensor:
 def _task_texts() -> Iterator[str]:
     random = Random("tokenizer")
     while True:
-        for items in _contrasted(random):
+        for items in _told(random, 1):
             yield " ".join([items[0].story, *(f"{item.question} {item.answer}." for item in items)])
 
 
