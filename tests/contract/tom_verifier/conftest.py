@@ -1,0 +1,64 @@
+"""Fronts of tom-verifier over real sockets, a verifier that really was trained, and stories to ask about."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from assay.client.connection import Connection, connect
+from assay.config import Config
+from assay.tom_verifier.v1 import tom_verifier_pb2_grpc, verifier_pb2
+
+STORY = """1 Owen, Liam and Ava entered the hall.
+2 The celery is in the red_box.
+3 Owen moved the celery to the blue_crate.
+4 Owen exited the hall.
+5 Liam moved the celery to the green_drawer.
+6 Liam exited the hall.
+7 Ava made no movements and stayed in the hall for 1 minute.
+8 Ava exited the hall.
+9 Owen, Liam and Ava entered the waiting_room.
+10 Ava publicly claimed that celery is in the red_box."""
+QUESTION = "Where does Liam think Owen thinks the celery is?"
+# What Liam thinks that Owen thinks, line by line.
+CLAIMS = ("Null", "red_box", *["blue_crate"] * 8)
+MODEL = """model
+  frame S5
+  agents a, b
+  atoms p, q
+  world w0: p, q
+  world w1: q
+  world w2: p
+  relation a: {w0, w1} {w2}
+  relation b: {w0, w2} {w1}
+  point w0
+end
+"""
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """URL of a store that all tests here share."""
+    return (tmp_path_factory.mktemp("tom") / "store").as_uri()
+
+
+@pytest.fixture(scope="session")
+def connection(store: str) -> Iterator[Connection]:
+    """Every installed service behind one socket."""
+    with connect("tom_verifier", config=Config(store=store)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def stub(connection: Connection) -> Any:
+    return tom_verifier_pb2_grpc.TomVerifierServiceStub(connection.channel)
+
+
+@pytest.fixture(scope="session")
+def trained(connection: Connection, stub: Any) -> verifier_pb2.TrainPbmResult:
+    """Seconds of training: enough for a score to mean something, not for figures."""
+    request = verifier_pb2.TrainPbmRequest(request_id=str(uuid.uuid4()), steps=30, generator_steps=40, batch=16, seed=3)
+    return connection.run(stub.TrainPbm, request, verifier_pb2.TrainPbmResult)
