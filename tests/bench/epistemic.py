@@ -43,8 +43,8 @@ from bench.story_models import follow, worlds_of_product
 
 DIAGRAM_CHILDREN, LIST_CHILDREN = 60, 16
 MOST_SECONDS, MOST_SHARE, LEAST_LIST_GAIN, LEAST_CONTRACTION_GAIN = 2.0, 0.7, 200.0, 100.0
-# Uncontracted, a story that is larger takes minutes.
-MOST_WORLDS = 100_000
+# What an engine holds: its cap on worlds times events.
+MOST_WORLDS = 1_000_000
 _SCRIPTS = {n: parse_script(puzzle_text("muddy-children", n)) for n in (DIAGRAM_CHILDREN, LIST_CHILDREN)}
 
 
@@ -80,7 +80,7 @@ def measure_diagrams(rounds: int) -> dict[str, Any]:
         f"{DIAGRAM_CHILDREN} muddy children by diagrams",
         ["way", "median s", "least", "most"],
         [_row(name, found) for name, found in times.items()],
-        f"ours under {MOST_SECONDS:g} s, {share:.2f} of the faster rival's time [{min(shares):.2f}, {max(shares):.2f}], "
+        f"ours under {MOST_SECONDS:g} s, {share:.2f} of the faster rival's [{min(shares):.2f}, {max(shares):.2f}], "
         f"at most {MOST_SHARE:g}: {verdict(met)}",
     )
     return {"seconds": times, "share": share, "shares": shares, "met": met}

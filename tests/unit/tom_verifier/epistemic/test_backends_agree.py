@@ -10,7 +10,7 @@ from unit.tom_verifier.epistemic.cases import random_events, random_formula, ran
 
 from assay.errors import FailedPrecondition
 from assay_tom_verifier.core.epistemic.engine import Reduction
-from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
+from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine, relation
 from assay_tom_verifier.core.epistemic.formulas import uses_distributed
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 
@@ -44,6 +44,20 @@ def expected_verdicts(model, events, before, after):
         return [*found, None]
     updated = naive.product(world_model, events)
     return found + [naive.true(updated, (point, events.point), formula) for formula in after]
+
+
+def test_relations_too_large_for_masks_have_the_same_verdicts(monkeypatch):
+    # Above a size boxes are computed by one pass over arrays; here, of every size.
+    monkeypatch.setattr(relation, "_MASK_BITS", 0)
+    engine = ExplicitEngine()
+    for seed in range(0, CASES, 10):
+        rng = random.Random(seed)
+        model = random_model(rng)
+        formulas = [random_formula(rng, model.agents, [random_events(rng, model.agents)], 3) for _ in range(3)]
+        world_model, point = naive.declared(model)
+        state = engine.reducing(Reduction.PRUNE).load(model)
+        for formula in formulas:
+            assert engine.holds(state, formula) == naive.true(world_model, point, formula), seed
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

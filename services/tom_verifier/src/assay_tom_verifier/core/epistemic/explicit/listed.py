@@ -84,33 +84,34 @@ class Listed(Structure[int]):
         made = multiply(self.facts, self.relations, self.atoms, self._present, events, meanings, self.setting, (
             self.point if prune else None
         ))  # fmt: skip
-        point = made.number.get((self.point, made.event_number[events.point]), 0)
+        size = len(events.events)
+        point = made.number.get(self.point * size + made.event_number[events.point], 0)
         structure = Listed(self.agents, self.atoms, made.facts, made.relations, point, self.setting)
 
         def pull_back(inner: int, event: str) -> int:
             number = made.event_number[event]
             inside = set(members(inner))
             pairs = polled(made.number.items(), self.setting.cancel)
-            return as_bits((world for (world, e), new in pairs if e == number and new in inside), len(self.facts))
+            mine = (pair // size for pair, new in pairs if pair % size == number and new in inside)
+            return as_bits(mine, len(self.facts))
 
         return Product(structure, pull_back), made.whole
 
     def _reachable(self) -> list[int]:
         """Numbers of the worlds that chains of agents lead to from the point, the point first."""
-        present = self._present
-        found = {self.point: None}
+        left_out = set(members(~self._present & ((1 << len(self.facts)) - 1)))
+        found = {self.point}
         met_clusters: set[tuple[str, int]] = set()
         queue = [self.point]
-        for count, world in enumerate(queue):
-            if count % 1024 == 0:
-                self.poll()
+        for world in polled(queue, self.setting.cancel):
             for agent, relation in self.relations.items():
                 cluster = relation.sees[world]
                 if cluster >= 0 and (agent, cluster) not in met_clusters:
                     met_clusters.add((agent, cluster))
+                    self.poll()
                     for other in relation.clusters[cluster]:
-                        if other not in found and present >> other & 1:
-                            found[other] = None
+                        if other not in found and other not in left_out:
+                            found.add(other)
                             queue.append(other)
         return queue
 
@@ -161,11 +162,11 @@ class Listed(Structure[int]):
         return tuple(agent for agent in self.agents if self.box(agent, 0))
 
     def considered(self, chain: Sequence[str], atoms: Collection[str]) -> frozenset[frozenset[str]]:
-        worlds = {self.point}
+        worlds, present = {self.point}, set(members(self._present))
         for agent in chain:
             relation = self.relations[agent]
             seen = {relation.sees[world] for world in worlds} - {-1}
-            worlds = {v for cluster in seen for v in relation.clusters[cluster] if self._present >> v & 1}
+            worlds = {v for cluster in seen for v in relation.clusters[cluster] if v in present}
         wanted = [(1 << self.atoms.index(atom), atom) for atom in atoms]
         return frozenset(frozenset(atom for bit, atom in wanted if self.facts[world] & bit) for world in worlds)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from assay.cancel import CancelToken
@@ -13,12 +13,15 @@ from assay_tom_verifier.core.epistemic.explicit.relation import Relation
 from assay_tom_verifier.core.epistemic.models import EventModel
 from assay_tom_verifier.core.epistemic.structure import Meanings, Setting
 
+# Clusters of more worlds are looked through with a look at cancellation on the way.
+_LONG = 4096
+
 
 @dataclass(frozen=True)
 class Multiplied:
-    """number: of each pair (world, event) that was built. whole: pairs of the product, built or not."""
+    """number: of each pair that was built, itself world * events + event. whole: pairs of the product, built or not."""
 
-    number: dict[tuple[int, int], int]
+    number: dict[int, int]
     event_number: dict[str, int]
     facts: list[int]
     relations: dict[str, Relation]
@@ -42,51 +45,57 @@ def multiply(
     names = list(events.events)
     check_room(present, events, setting)
     event_number = {name: number for number, name in enumerate(names)}
-    possible = [meanings.pre[name] for name in names]
+    # Python sets, since to look up one bit of a large int is to shift all of it; most events share one.
+    sets = {where: set(members(where)) for where in (*meanings.pre.values(), *_assigned(meanings))}
+    possible = [sets[meanings.pre[name]] for name in names]
     event_relations = {agent: _event_relation(events, agent, event_number) for agent in relations}
+    size, cancel = len(names), setting.cancel
+    # A pair is one number, world * size + event: a million tuples would hold up every garbage collection.
     if root is None:
-        pairs = [(world, e) for e, where in enumerate(possible) for world in members(where)]
+        pairs = [world * size + e for e, where in enumerate(possible) for world in sorted(where)]
     else:
-        pairs = [(root, event_number[events.point])]
+        pairs = [root * size + event_number[events.point]]
     number = {pair: new for new, pair in enumerate(pairs)}
-    # Appended to while it is walked: a pair is new the first time that some agent's cluster holds it.
     sees: dict[str, list[int]] = {agent: [] for agent in relations}
     clusters: dict[str, list[tuple[int, ...]]] = {agent: [] for agent in relations}
-    met: dict[str, dict[tuple[int, int], int]] = {agent: {} for agent in relations}
     walk = [
-        (relation, event_relations[agent], sees[agent], clusters[agent], met[agent])
+        (relation, event_relations[agent], sees[agent], clusters[agent], dict[int, int]())
         for agent, relation in relations.items()
     ]
-    for count, (world, e) in enumerate(pairs):
-        if count % 256 == 0:
-            setting.cancel.check()
+    # Appended to while it is walked: a pair is new the first time that some agent's cluster holds it.
+    for pair in polled(pairs, cancel):
+        world, e = divmod(pair, size)
         for relation, event_relation, seen, found, known in walk:
-            key = (relation.sees[world], event_relation.sees[e])
+            of_world, of_event = relation.sees[world], event_relation.sees[e]
+            if of_world < 0:
+                seen.append(-1)
+                continue
+            key = of_world * size + of_event
             cluster = known.get(key)
             if cluster is None:
+                cancel.check()
                 inside = []
-                if key[0] >= 0 and key[1] >= 0:
-                    for f in event_relation.clusters[key[1]]:
-                        where = possible[f]
-                        for v in relation.clusters[key[0]]:
-                            if where >> v & 1:
-                                new = number.get((v, f))
-                                if new is None:
-                                    number[v, f] = new = len(pairs)
-                                    pairs.append((v, f))
-                                inside.append(new)
-                cluster = len(found) if inside else -1
+                belonging = relation.clusters[of_world]
+                for f in event_relation.clusters[of_event]:
+                    where = possible[f]
+                    for v in belonging if len(belonging) < _LONG else polled(belonging, cancel):
+                        if v in where:
+                            new = number.get(v * size + f)
+                            if new is None:
+                                number[v * size + f] = new = len(pairs)
+                                pairs.append(v * size + f)
+                            inside.append(new)
+                known[key] = cluster = len(found) if inside else -1
                 if inside:
                     found.append(tuple(inside))
-                known[key] = cluster
             seen.append(cluster)
-    changed = _changed(facts, atoms, names, meanings, pairs, setting.cancel)
+    changed = _changed(facts, atoms, names, meanings, sets, pairs, setting.cancel)
     return Multiplied(
         number,
         event_number,
         changed,
         {agent: Relation(sees[agent], clusters[agent]) for agent in relations},
-        sum(where.bit_count() for where in possible),
+        sum(len(where) for where in possible),
     )
 
 
@@ -108,22 +117,28 @@ def _event_relation(events: EventModel, agent: str, number: Mapping[str, int]) -
     return Relation(sees, [tuple(sorted(number[name] for name in cluster)) for cluster in clusters])
 
 
+def _assigned(meanings: Meanings[int]) -> Iterator[int]:
+    for assigned in meanings.post.values():
+        yield from assigned.values()
+
+
 def _changed(
     facts: list[int],
     atoms: tuple[str, ...],
     names: list[str],
     meanings: Meanings[int],
-    pairs: list[tuple[int, int]],
+    sets: Mapping[int, set[int]],
+    pairs: list[int],
     cancel: CancelToken,
 ) -> list[int]:
     """The facts of each pair: those of its world, with what its event assigns."""
     assigned = [
-        [(1 << atoms.index(atom), where) for atom, where in meanings.post.get(name, {}).items()] for name in names
+        [(1 << atoms.index(atom), sets[where]) for atom, where in meanings.post[name].items()] for name in names
     ]
     changed = []
-    for world, e in polled(pairs, cancel):
+    for world, e in (divmod(pair, len(names)) for pair in polled(pairs, cancel)):
         fact = facts[world]
         for bit, where in assigned[e]:
-            fact = fact | bit if where >> world & 1 else fact & ~bit
+            fact = fact | bit if world in where else fact & ~bit
         changed.append(fact)
     return changed
