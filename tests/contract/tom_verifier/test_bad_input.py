@@ -41,7 +41,9 @@ def refused(connection: Connection, method: Any, request: Any, error: type[Assay
         ("Owen privately told Owen that the celery is in the red_box.", "line 4.*another listener"),
     ],
 )
-def test_a_line_that_cannot_be_is_named_with_its_number(connection: Connection, stub: Any, line: str, said: str) -> None:
+def test_a_line_that_cannot_be_is_named_with_its_number(
+    connection: Connection, stub: Any, line: str, said: str
+) -> None:
     story = STORY.replace("4 Owen exited the hall.", f"4 {line}")
     refused(connection, stub.ParseStory, stories_pb2.ParseStoryRequest(story=story), InvalidInput, said)
     request = stories_pb2.AnswerQuestionRequest(story=story, question=ASKED)
@@ -61,7 +63,9 @@ def test_a_line_that_cannot_be_is_named_with_its_number(connection: Connection, 
         (stories_pb2.AskedQuestion(text="Where does Owen think Owen thinks the celery is?"), "twice in a row"),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_named(connection: Connection, stub: Any, question: Any, said: str) -> None:
+def test_a_question_that_cannot_be_answered_is_named(
+    connection: Connection, stub: Any, question: Any, said: str
+) -> None:
     request = stories_pb2.AnswerQuestionRequest(story=STORY, question=question)
     refused(connection, stub.AnswerQuestion, request, InvalidInput, said)
 
@@ -166,7 +170,11 @@ DEEP = "(" * 5000 + "p" + ")" * 5000
         (MODEL + "claim " + "!" * 5000 + "p\n", ResourceExhausted, "deep"),
         (MODEL + "claim " + "K[a] " * 65 + "p\n", ResourceExhausted, "64"),
         (MODEL.replace("S5", "KD45").replace("{w0, w1} {w2}", "w0, w1 -> w0; w2 ->"), InvalidInput, "line"),
-        (MODEL.replace("frame S5", "frame KD45").replace("a: {w0, w1} {w2}", "a: w0 -> w1; w1 -> w1"), InvalidInput, "line"),
+        (
+            MODEL.replace("frame S5", "frame KD45").replace("a: {w0, w1} {w2}", "a: w0 -> w1; w1 -> w1"),
+            InvalidInput,
+            "line",
+        ),
     ],
     ids=["empty", "empty claim", "agent", "atom", "brackets", "negations", "boxes", "syntax", "not serial"],
 )

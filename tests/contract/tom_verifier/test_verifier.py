@@ -77,9 +77,7 @@ def test_a_step_that_pretends_to_begin_another_is_refused_or_read_as_data(
 
 def test_traces_of_one_question_are_scored_as_they_come(connection: Connection, stub: Any, trained: Any) -> None:
     def asked() -> Iterator[verifier_pb2.ScoreTraceStreamRequest]:
-        yield verifier_pb2.ScoreTraceStreamRequest(
-            verifier=trained.verifier, candidates=candidates(text_trace(CLAIMS))
-        )
+        yield verifier_pb2.ScoreTraceStreamRequest(verifier=trained.verifier, candidates=candidates(text_trace(CLAIMS)))
         yield verifier_pb2.ScoreTraceStreamRequest(
             candidates=verifier_pb2.CandidateSet(traces=[text_trace(WRONG), text_trace(CLAIMS)])
         )

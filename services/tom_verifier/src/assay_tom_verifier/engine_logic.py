@@ -22,7 +22,7 @@ MAX_TEXT = 2_000_000
 
 def create_model(request: api.CreateModelRequest, context: StepContext) -> api.CreateModelResponse:
     _check_length(request.text, "text")
-    model = parse_model(request.text)
+    model = parse_model(request.text, cancel=context.cancel)
     state = ExplicitEngine(cancel=context.cancel, reduction=Reduction.NONE).load(model)
     return api.CreateModelResponse(model=_put(context, model, state))
 
@@ -84,14 +84,14 @@ def _model_of(source: api.ModelSource, context: StepContext) -> tuple[Model, str
     """The model, and the digest that it was stored under, if it was."""
     if source.WhichOneof("source") == "text":
         _check_length(source.text, "model.text")
-        return parse_model(source.text, field="model.text"), ""
+        return parse_model(source.text, field="model.text", cancel=context.cancel), ""
     return _stored(source.model, context), context.artifacts.resolve(source.model)
 
 
 def _stored(reference: str, context: StepContext) -> Model:
     found = context.artifacts.get(reference)
     try:
-        return parse_model(context.artifacts.read(found.digest, DOCUMENT).decode())
+        return parse_model(context.artifacts.read(found.digest, DOCUMENT).decode(), cancel=context.cancel)
     except (UnicodeDecodeError, InvalidInput) as error:
         raise DataLoss("model: what is stored is no epistemic model; create it again") from error
 

@@ -24,7 +24,7 @@ def parse_script(
 
     Raises InvalidInput with line and column, ResourceExhausted for formulas that are too deep.
     """
-    reader = Reader(text, field)
+    reader = Reader(text, field, cancel)
     scope = Scope() if model is None else Scope.of(model.agents, model.atoms)
     steps: list[Step] = []
     while reader.token.kind != END:
@@ -80,9 +80,9 @@ def _step(reader: Reader, scope: Scope, word: str, line: int) -> Step:
     return Repeat(announcement, read_formula(reader, scope), line)
 
 
-def parse_model(text: str, *, field: str = "text") -> Model:
+def parse_model(text: str, *, field: str = "text", cancel: CancelToken | None = None) -> Model:
     """A text that is one model or structure and nothing else."""
-    script = parse_script(text, field=field)
+    script = parse_script(text, field=field, cancel=cancel)
     if script.steps or script.events:
         raise InvalidInput(field, "has more than a model; take out updates and claims, or check it as a script")
     return script.model

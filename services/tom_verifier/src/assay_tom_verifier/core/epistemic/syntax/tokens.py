@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 
 # `end` and the end of the text are tokens of their own kind, so that no reader runs past either.
@@ -29,8 +30,8 @@ class Token:
     end: int
 
 
-def tokenize(text: str, field: str) -> list[Token]:
-    """Raises InvalidInput at the first character that no word or sign begins with."""
+def tokenize(text: str, field: str, cancel: CancelToken | None = None) -> list[Token]:
+    """Raises InvalidInput at the first character that no word or sign begins with. cancel: polled line by line."""
     text = text.replace("\r\n", "\n")
     tokens: list[Token] = []
     line, line_start, place, depth = 1, 0, 0, 0
@@ -42,6 +43,8 @@ def tokenize(text: str, field: str) -> list[Token]:
         token = Token(str(kind), word, line, place - line_start + 1, place, match.end())
         place = match.end()
         if kind == NEWLINE:
+            if cancel is not None:
+                cancel.check()
             line, line_start = line + 1, place
             unfinished = tokens and tokens[-1].kind == SIGN and tokens[-1].text in _UNFINISHED
             if depth == 0 and tokens and tokens[-1].kind != NEWLINE and not unfinished:
@@ -65,9 +68,9 @@ def error_at(field: str, line: int, column: int, description: str) -> InvalidInp
 class Reader:
     """Tokens read one after another. field: the request's, for messages."""
 
-    def __init__(self, text: str, field: str) -> None:
+    def __init__(self, text: str, field: str, cancel: CancelToken | None = None) -> None:
         self.text, self.field = text.replace("\r\n", "\n"), field
-        self._tokens = tokenize(text, field)
+        self._tokens = tokenize(text, field, cancel)
         self._next = 0
 
     @property
