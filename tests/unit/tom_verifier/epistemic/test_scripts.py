@@ -9,6 +9,11 @@ from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.script import run_script, run_steps
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 from assay_tom_verifier.core.epistemic.syntax import parse_script
+from assay_tom_verifier.core.stories.beliefs import Profile
+from assay_tom_verifier.core.stories.chains import all_chains
+from assay_tom_verifier.core.stories.del_engine import DelEngine
+from assay_tom_verifier.core.stories.generate import generate_stories
+from assay_tom_verifier.core.stories.tables import TableEngine
 
 # Sally puts the marble into the basket and leaves; Anne moves it (Baron-Cohen, Leslie and Frith 1985).
 SALLY_ANNE = """
@@ -74,3 +79,15 @@ def test_a_false_announcement_is_refused_with_its_line():
     text = SALLY_ANNE[: SALLY_ANNE.index("events")] + "\nannounce !basket"
     with pytest.raises(FailedPrecondition, match="line 11: announcement: is false at the actual world"):
         run_script(parse_script(text), ExplicitEngine())
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+def test_stories_followed_by_diagrams_have_the_beliefs_of_the_tables(profile):
+    for told in generate_stories(3, 5, length=3, claims=True):
+        chains = all_chains(told.story.agents, 2)
+        engine = DelEngine(SymbolicEngine())
+        for thing in told.story.things:
+            tables = TableEngine().believe(told.story, chains, thing, profile)
+            models = engine.believe(told.story, chains, thing, profile)
+            for mine, theirs in zip(models, tables, strict=True):
+                assert all(mine[chain].container == theirs[chain].container for chain in chains)

@@ -142,8 +142,12 @@ class Diagrams(Structure[Diagram]):
     def contracted(self) -> Diagrams:
         if self.observational:
             return self
-        if self.count() <= _LISTED_WORLDS:
-            return self._with(encode(self._listed().contracted(), self.manager))
+        if (worlds := self.count()) <= _LISTED_WORLDS:
+            listed = self._listed()
+            smaller = listed.contracted()
+            if smaller is listed and len(self.encoding.variables) == (worlds - 1).bit_length():
+                return self  # written in as few variables as can be already
+            return self._with(encode(smaller, self.manager))
         return self._with(contract(self.encoding, self.manager))
 
     def _listed(self) -> Listed:
