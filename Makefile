@@ -17,7 +17,10 @@ LINT := .venv-lint/bin
 BUF_VERSION := 1.75.0
 BUF := .venv-lint/buf-$(BUF_VERSION)/node_modules/.bin/buf
 
-DISTRIBUTIONS := ./shared[server,s3,ray,models,plots] ./kernels[triton] $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
+comma := ,
+# Engines of all services, and what one of them can do with an optional package.
+SERVICES := $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
+DISTRIBUTIONS := ./shared[server,s3,ray,models,plots] ./kernels[triton] $(SERVICES:%tom_verifier[engine]=%tom_verifier[engine$(comma)symbolic])
 TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema openai pytest pytest-asyncio pytest-timeout types-protobuf
 METADATA := constraints.txt shared/pyproject.toml kernels/pyproject.toml $(wildcard services/*/pyproject.toml)
 SOURCES := shared/assay kernels/src $(wildcard services/*/src)
@@ -82,7 +85,7 @@ test-all: setup ## linters, then all tests
 	exit $$status
 
 # From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
-BENCHES := batching chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance
+BENCHES := batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity belief_verifier
 
 .PHONY: bench
 bench: setup ## the figures the READMEs give, measured on this machine

@@ -41,7 +41,7 @@ def setup_requirements() -> set[Requirement]:
     makefile = (REPOSITORY / "Makefile").read_text()
     (tools,) = re.findall(r"^TEST_TOOLS := (.+)$", makefile, re.MULTILINE)
     own = {f"assay-{canonicalize_name(name)}[engine]" for name in SERVICES}
-    own |= {"assay-platform[server,s3,ray,models,plots]", "assay-kernels[triton]"}
+    own |= {"assay-platform[server,s3,ray,models,plots]", "assay-kernels[triton]", "assay-tom-verifier[symbolic]"}
     return {Requirement(text) for text in {*tools.split(), *own}}
 
 
