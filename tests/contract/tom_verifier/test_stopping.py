@@ -107,7 +107,7 @@ def long_work(name: str, trained: Any) -> Any:
             story = SCENE + MOVES[:900]
             traces = []
             for number in range(4096):  # all different, so that none is scored but once
-                claims = [traces_pb2.TraceStep(claim=f"box{number}")] + steps
+                claims = [traces_pb2.TraceStep(claim=f"box{number}"), *steps]
                 traces.append(traces_pb2.GivenTrace(trace=traces_pb2.Trace(steps=claims)))
             candidates = verifier_pb2.CandidateSet(story=story, question=asked, traces=traces)
             return verifier_pb2.ScoreTracesRequest(verifier=trained.verifier, candidates=candidates)

@@ -1,0 +1,102 @@
+"""`assay tom-verifier` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.tom_verifier.conftest import CLAIMS, QUESTION, STORY
+
+ASSAY = Path(sys.executable).with_name("assay")
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> str:
+    (tmp_path / "story.txt").write_text(STORY)
+    return str(tmp_path / "story.txt")
+
+
+def assay(store: str, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ASSAY_STORE": store, "COLUMNS": "200"}
+    return subprocess.run(
+        [ASSAY, "tom-verifier", *arguments], env=environment, input=typed, capture_output=True, text=True, timeout=240
+    )
+
+
+def document(store: str, *arguments: str) -> Any:
+    done = assay(store, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_from_stories_to_their_evaluation_and_audit(store: str, tmp_path: Path) -> None:
+    rows, answers = tmp_path / "rows.jsonl", tmp_path / "answers.jsonl"
+    told = document(store, "generate", "--count", "3", "--seed", "4", "--out", str(rows))
+    assert len(told["stories"]) == 3
+    kept = [json.loads(line) for line in rows.read_text().splitlines()]
+    kept[0]["published_answer"] = "nowhere_at_all"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    found = document(store, "eval", str(rows), "--profile", "hitom", "--answers", str(answers))
+    assert (found["total"], found["agree"], found["unparsed"]) == (15, 14, 0)
+    assert sum(group["total"] for group in found["by_group"].values()) == 15
+    assert "length_1/no_tell/order_0" in found["by_group"]
+    assert [json.loads(line)["id"] for line in answers.read_text().splitlines()] == [row["id"] for row in kept]
+    assert document(store, "audit", str(rows))["ids"] == [kept[0]["id"]]
+
+
+def test_a_story_is_asked_drawn_and_checked(store: str, story: str, tmp_path: Path) -> None:
+    assert assay(store, "ask", "-", QUESTION, typed=STORY).stdout.splitlines()[0] == "blue_crate"
+    timeline, models = tmp_path / "t.svg", tmp_path / "m.svg"
+    simulated = document(
+        store, "simulate", story, "--chain", "Liam,Owen", "--timeline", str(timeline), "--models", str(models)
+    )
+    assert len(simulated["steps"]) == 10
+    assert "<svg" in timeline.read_text()
+    assert "<svg" in models.read_text()
+    trace = tmp_path / "trace.txt"
+    steps = "".join(f"## Step {number} ##\nso [{claim}]\n" for number, claim in enumerate(CLAIMS, 1))
+    trace.write_text(f"{steps}Final Answer: [blue_crate]\n")
+    checked = document(store, "check", story, QUESTION, str(trace))
+    assert checked["answer_right"]
+    assert all(step["right"] for step in checked["steps"])
+
+
+def test_a_trained_verifier_scores_and_its_scores_select(store: str, story: str, trained: Any, tmp_path: Path) -> None:
+    traces, scored = tmp_path / "traces.jsonl", tmp_path / "scored.jsonl"
+    wrong = [*CLAIMS[:9], "red_box"]
+    traces.write_text("".join(json.dumps({"claims": list(claims)}) + "\n" for claims in (CLAIMS, wrong)))
+    found = document(store, "score", trained.verifier, story, QUESTION, str(traces), "--out", str(scored))
+    assert [one["answer"] for one in found["scores"]] == ["blue_crate", "red_box"]
+    chosen = document(store, "select", str(scored), "--aggregation", "min", "--method", "weighted")
+    assert chosen["answer"] in ("blue_crate", "red_box")
+
+
+def test_a_puzzle_is_checked(store: str) -> None:
+    found = document(store, "mc", "--example", "muddy-children", "--n", "5")
+    assert found["rounds"] == 5
+    assert all(verdict["holds"] for verdict in found["verdicts"])
+    assert isinstance(found["seconds"], float)
+    assert found["nodes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("parse", "/nowhere/at/all"), 2, "/nowhere/at/all"),
+        (("ask", "-", "What is love?"), 2, "question"),
+        (("mc",), 2, "--example"),
+        (("score", "sha256:" + "0" * 64, "-", QUESTION, "/dev/null"), 2, "holds no row"),
+        (("eval", "-"), 2, "holds no row"),
+        (("generate", "--nonsense"), 2, "nonsense"),
+    ],
+)
+def test_wrong_input_is_one_line_and_an_exit_code(store: str, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = assay(store, *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
