@@ -35,6 +35,7 @@ def extension(formula: Formula, structure: Structure[SetT]) -> SetT:
         return found[1]
     structure.poll()
     worlds = _extension(formula, structure)
+    structure.poll()
     structure.known[id(formula)] = (formula, worlds)
     return worlds
 

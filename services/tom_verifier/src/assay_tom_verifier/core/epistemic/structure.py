@@ -24,7 +24,7 @@ class Limits:
     """
 
     worlds: int = 1_000_000
-    nodes: int = 1_000_000
+    nodes: int = 250_000
 
 
 @dataclass(frozen=True)

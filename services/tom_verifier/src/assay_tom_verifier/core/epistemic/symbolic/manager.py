@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ _COPIES = (HERE, THERE, RIVAL, RIVAL_THERE)
 _NODE_BYTES, _FIXED_BYTES = 96, 48 << 20
 # CUDD counts nodes by looking at every one: milliseconds.
 _POLLS = 1024
+# After an operation that took so long the next may take minutes: nodes are counted at once.
+_LONG_S = 0.02
 
 
 class Manager:
@@ -31,13 +34,17 @@ class Manager:
         # The order is the declaration's: sifting would move copies apart, and cost more than it saves on laws.
         self.bdd.configure(reordering=False, max_memory=_FIXED_BYTES + _NODE_BYTES * setting.limits.nodes)
         self._declared = self._polls = 0
+        self._polled_at = time.monotonic()
 
     def poll(self) -> None:
         """Raises Cancelled, or ResourceExhausted over the cap on nodes."""
         self.setting.cancel.check()
         self._polls += 1
-        if self._polls % _POLLS == 0:
+        now = time.monotonic()
+        if self._polls % _POLLS == 0 or now - self._polled_at > _LONG_S:
             self.check_nodes()
+            now = time.monotonic()
+        self._polled_at = now
 
     def check_nodes(self) -> None:
         """Raises ResourceExhausted over the cap on nodes."""
