@@ -14,10 +14,14 @@ from assay.progress import silent
 from assay.zoo.train import new_model
 from assay_tom_verifier.core.sensitivity import subject
 from assay_tom_verifier.core.sensitivity.answers import Asked
-from assay_tom_verifier.core.sensitivity.subject import SUBJECTS, TaskTexts, train_subject
+from assay_tom_verifier.core.sensitivity.subject import SUBJECTS, Shares, TaskTexts, train_subject
 from assay_tom_verifier.core.sensitivity.tasks.suite import suite
 
-SMALL = replace(SUBJECTS["tom-rope"], steps=3, batch=4, general=1, window=16, width=16, heads=2, vocabulary=400)
+Batch = tuple[torch.Tensor, torch.Tensor]
+SHARES: Shares = {"unexpected-contents": 0.5, "localisation": 0.3, "language": 0.2}
+SMALL = replace(
+    SUBJECTS["tom-rope"], steps=2, refining_steps=2, batch=4, general=1, window=16, width=16, heads=2, vocabulary=400
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +59,11 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, text_dir: P
     steps: list[int] = []
     run = TaskTexts.batch
 
-    def stopping(self: TaskTexts, step: int, count: int, *, contrasted: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def stopping(self: TaskTexts, step: int, count: int, shares: Shares, *, contrasted: bool) -> Batch:
         steps.append(step)
-        if step == 1:
+        if step == 2:
             cancel.cancel()
-        return run(self, step, count, contrasted=contrasted)
+        return run(self, step, count, shares, contrasted=contrasted)
 
     TaskTexts.batch = stopping  # type: ignore[method-assign]
     try:
@@ -69,7 +73,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(tmp_path: Path, text_dir: P
         train_subject(SMALL, text_dir, tmp_path / "out", cancel=CancelToken(), **options)
     finally:
         TaskTexts.batch = run  # type: ignore[method-assign]
-    assert steps == [0, 1, 2]
+    assert steps == [0, 1, 2, 3]
     whole, resumed = _weights(tmp_path / "whole"), _weights(tmp_path / "out")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
@@ -89,7 +93,7 @@ def test_the_twin_differs_by_the_rotation_alone() -> None:
 def test_what_is_learned_first_of_all_are_answers(text_dir: Path, tmp_path: Path) -> None:
     train_subject(SMALL, text_dir, tmp_path / "out", seed=0, cancel=CancelToken(), progress=silent)
     tokenizer = load_tokenizer(tmp_path / "out")
-    ids, answers = TaskTexts(tokenizer, seed=0).batch(0, 8, contrasted=True)
+    ids, answers = TaskTexts(tokenizer, seed=0).batch(0, 8, SHARES, contrasted=True)
     assert ids.shape[0] == answers.shape[0] == 8
     assert answers.shape[1] == ids.shape[1] - 1
     for row, marks in zip(ids, answers, strict=True):
@@ -99,5 +103,5 @@ def test_what_is_learned_first_of_all_are_answers(text_dir: Path, tmp_path: Path
         # Every answer stands in the text just before a full stop; a list has four, a negation one.
         assert len(word) in (1, 2, 4)
         assert all(f" {each}." in text for each in word)
-    again = TaskTexts(tokenizer, seed=0).batch(0, 8, contrasted=True)[0]
+    again = TaskTexts(tokenizer, seed=0).batch(0, 8, SHARES, contrasted=True)[0]
     assert torch.equal(ids, again)

@@ -11,8 +11,9 @@ import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,13 +37,22 @@ from assay_tom_verifier.core.sensitivity.tasks.suite import drawn_items
 from assay_tom_verifier.core.verifier.optimise import Schedule, optimise
 
 LAYERS = 4
-_LEARNED: tuple[tuple[Task, float], ...] = (
-    ("unexpected-contents", 0.35),
-    ("unexpected-transfer", 0.35),
-    ("irony", 0.1),
-    ("localisation", 0.1),
-    ("language", 0.1),
-)
+Shares = Mapping[Task, float]
+# Share of the drawn texts that are of each task, while all is learned, and while what remains is refined.
+_LEARNED: Shares = {
+    "unexpected-contents": 0.35,
+    "unexpected-transfer": 0.35,
+    "irony": 0.1,
+    "localisation": 0.1,
+    "language": 0.1,
+}
+_REFINED: Shares = {
+    "unexpected-contents": 0.4,
+    "unexpected-transfer": 0.4,
+    "irony": 0.05,
+    "localisation": 0.1,
+    "language": 0.05,
+}
 # Characters of either kind: enough task texts for their words to become tokens of their own.
 _TASK_CHARACTERS, _GENERAL_CHARACTERS = 600_000, 600_000
 _GENERAL = "general"
@@ -53,12 +63,14 @@ _STORY_WEIGHT, _GENERAL_WEIGHT = 1.0, 0.5
 @dataclass(frozen=True)
 class SubjectRecipe:
     """rotary: whether layers rotate queries and keys. batch: task texts a step; general: windows of general text beside
-    them, of `window` tokens each.
+    them, of `window` tokens each. Training goes through `steps` and, with the learning rate raised anew, through
+    `refining_steps` of contrasted stories alone.
     """
 
     name: str
     rotary: bool
     steps: int = 2400
+    refining_steps: int = 2400
     batch: int = 16
     general: int = 2
     window: int = 48
@@ -70,7 +82,15 @@ class SubjectRecipe:
     def fingerprint(self) -> str:
         """SHA-256, in hex, of all that decides the weights besides seed, general text and the tasks' wording."""
         decisive = {name: value for name, value in dataclasses.asdict(self).items() if name != "name"}
-        decisive["learned"] = [_LEARNED, _TASK_CHARACTERS, _GENERAL_CHARACTERS, _OTHERS, _STORY_WEIGHT, _GENERAL_WEIGHT]
+        decisive["learned"] = [
+            _LEARNED,
+            _REFINED,
+            _TASK_CHARACTERS,
+            _GENERAL_CHARACTERS,
+            _OTHERS,
+            _STORY_WEIGHT,
+            _GENERAL_WEIGHT,
+        ]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     def shape(self) -> Recipe:
@@ -121,24 +141,32 @@ def train_subject(
 
     def loss_at(step: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed * 2**32 + step)
-        ids, answers = texts.batch(step, recipe.batch, contrasted=2 * step >= recipe.steps)
+        shares = _LEARNED if step < recipe.steps else _REFINED
+        ids, answers = texts.batch(step, recipe.batch, shares, contrasted=2 * step >= recipe.steps)
         windows = general.random_windows(recipe.general, recipe.window, generator)
         return _task_loss(model, ids, answers, generator) + _GENERAL_WEIGHT * _general_loss(model, windows)
 
-    state = optimise(
-        model,
-        loss_at,
-        Schedule(recipe.steps, recipe.batch, recipe.learning_rate),
-        run=f"{recipe.fingerprint()}-{seed}",
-        cancel=cancel,
-        progress=progress,
-        checkpoint_dir=checkpoint_dir,
-    )
+    seconds, done = 0.0, 0
+    for name, steps in (("learning", recipe.steps), ("refining", recipe.refining_steps)):
+        state = optimise(
+            model,
+            partial(_later, loss_at, done),
+            Schedule(steps, recipe.batch, recipe.learning_rate),
+            run=f"{recipe.fingerprint()}-{seed}-{name}",
+            cancel=cancel,
+            progress=progress,
+            checkpoint_dir=None if checkpoint_dir is None else checkpoint_dir / name,
+        )
+        seconds, done = seconds + state.seconds, done + steps
     out_dir.mkdir(parents=True, exist_ok=True)
     with transformers_loading():
         model.save_pretrained(out_dir)  # type: ignore[operator]
     tokenizer.save_pretrained(out_dir)
-    return state.seconds
+    return seconds
+
+
+def _later(loss_at: Callable[[int], Tensor], first: int, step: int) -> Tensor:
+    return loss_at(first + step)
 
 
 def _write_texts(folder: Path, text_dir: Path) -> None:
@@ -157,7 +185,7 @@ class TaskTexts:
         self._tokenizer = tokenizer
         self._seed = seed
 
-    def batch(self, step: int, count: int, *, contrasted: bool) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, count: int, shares: Shares, *, contrasted: bool) -> tuple[Tensor, Tensor]:
         """(ids [count, T] int64, padded on the right; which predicted tokens are answers, [count, T - 1] bool).
 
         contrasted: two stories of each drawn text, which shows what an answer hangs on once answers are being copied
@@ -166,7 +194,7 @@ class TaskTexts:
         random = Random(f"{self._seed} {step}")
         told: list[list[Item]] = []
         while len(told) < count:
-            told += _told(random, 2 if contrasted else 1)
+            told += _told(random, shares, 2 if contrasted else 1)
         rows, answered = zip(*(self._row(items) for items in told[:count]), strict=True)
         ids = torch.full((count, max(map(len, rows))), PAD_ID)
         learned = torch.zeros(ids.shape, dtype=torch.bool)
@@ -191,9 +219,9 @@ class TaskTexts:
         return ids
 
 
-def _told(random: Random, most: int) -> list[list[Item]]:
+def _told(random: Random, shares: Shares, most: int) -> list[list[Item]]:
     """Stories of one drawn text, alike but for condition or order, `most` at most; each with all its questions."""
-    task = random.choices([task for task, _ in _LEARNED], [share for _, share in _LEARNED])[0]
+    task = random.choices(list(shares), list(shares.values()))[0]
     stories: dict[str, list[Item]] = {}
     for item in next(drawn_items(random.getrandbits(48), task)):
         stories.setdefault(item.story, []).append(item)
@@ -223,7 +251,7 @@ def _general_loss(model: nn.Module, windows: Tensor) -> Tensor:
 def _task_texts() -> Iterator[str]:
     random = Random("tokenizer")
     while True:
-        for items in _told(random, 1):
+        for items in _told(random, _LEARNED, 1):
             yield " ".join([items[0].story, *(f"{item.question} {item.answer}." for item in items)])
 
 
