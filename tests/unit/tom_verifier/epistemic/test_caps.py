@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import tracemalloc
@@ -9,7 +10,7 @@ import tracemalloc
 import pytest
 
 from assay.cancel import CancelToken
-from assay.errors import Cancelled, DeadlineExceeded, ResourceExhausted
+from assay.errors import Cancelled, DeadlineExceeded, ResourceExhausted, Unimplemented
 from assay_tom_verifier.core.epistemic.engine import Reduction
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.formulas import TRUE, And, Atom, Common, Iff, Knows, Not, Or
@@ -123,3 +124,10 @@ def test_a_deadline_that_has_passed_stops_at_once():
     engine = ExplicitEngine(cancel=CancelToken(time.time() - 1))
     with pytest.raises(DeadlineExceeded):
         engine.load(cube(4))
+
+
+def test_without_dd_the_symbolic_backend_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dd", None)
+    monkeypatch.delitem(sys.modules, "assay_tom_verifier.core.epistemic.symbolic.manager", raising=False)
+    with pytest.raises(Unimplemented, match=r"install assay-tom-verifier\[symbolic\]"):
+        SymbolicEngine()
