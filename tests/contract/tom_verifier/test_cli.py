@@ -96,7 +96,7 @@ def test_a_puzzle_is_checked(store: str) -> None:
     ],
 )
 def test_wrong_input_is_one_line_and_an_exit_code(store: str, arguments: tuple[str, ...], code: int, said: str) -> None:
-    done = assay(store, *arguments)
+    done = assay(store, *arguments, typed="" if arguments[0] == "eval" else STORY)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -79,7 +79,7 @@ def muddy(backend: Any) -> epistemic_pb2.ModelCheckRequest:
 
     again = f"claim C[child1, child2] (muddy1 | {' | '.join(f'K[child{n}] muddy1' for n in range(2, MUDDY))})\n"
     text = puzzle_text("muddy-children", MUDDY if backend == epistemic_pb2.EPISTEMIC_BACKEND_EXPLICIT else 100)
-    return epistemic_pb2.ModelCheckRequest(text=text + "\n" + again * 200, backend=backend)
+    return epistemic_pb2.ModelCheckRequest(text=text + "\n" + again * 600, backend=backend)
 
 
 def long_work(name: str, trained: Any) -> Any:
@@ -134,12 +134,12 @@ def test_the_engine_stops_with_the_call(name: str, how: str, watch: Watch, watch
     watched.call(stub.ParseStory, warm)  # the engine is imported: what follows is its work
     watch.begun.clear()
     watch.stopped.clear()
-    timeout_s = 0.8 if how == "too late" else 60.0
+    timeout_s = 0.4 if how == "too late" else 60.0
     streams = METHODS[name] in ("Simulate", "GenerateStories")
     call = method(request, timeout=timeout_s) if streams else method.future(request, timeout=timeout_s)
     assert watch.begun.wait(30)
     if how == "cancelled":
-        time.sleep(0.5)
+        time.sleep(0.15)
         call.cancel()
     assert watch.stopped.wait(30)
     assert watch.spent_s < BOUND_S

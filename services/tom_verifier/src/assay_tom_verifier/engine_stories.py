@@ -1,4 +1,4 @@
-"""Steps about stories: read, simulated, asked about, drawn and generated."""
+"""Steps about stories: read, simulated, asked about and generated."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.stories.generate import generate_stories
 from assay_tom_verifier.core.stories.parse import parse_story
 from assay_tom_verifier.core.stories.tables import TableEngine
-from assay_tom_verifier.drawing import draw_models
-from assay_tom_verifier.report import belief_timeline
 from assay_tom_verifier.translate import (
     PROFILES,
     belief_to_proto,
@@ -30,7 +28,6 @@ from assay_tom_verifier.translate import (
 
 MAX_BELIEFS = 2_000_000  # lines times chains times objects of one call
 CHAINS_AT_ONCE = 64  # between two looks at whether the caller still waits
-DRAWN_CHAINS = 64
 DEFAULT_NOISE = 0.1
 
 
@@ -45,7 +42,7 @@ def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api
     things = list(dict.fromkeys(request.things)) or list(story.things)
     if not things:
         raise InvalidInput("story", "says of no object where it is; there is nothing to believe")
-    chains = chains_of(request.chains) or _all_chains(story, request.max_order, len(things))
+    chains = chains_of(request.chains) or every_chain(story, request.max_order, len(things))
     _check_amount(story, len(chains) * len(things))
     believed = {
         thing: believe(story, chains, thing, PROFILES[request.profile], request.engine, context) for thing in things
@@ -76,26 +73,6 @@ def answer(request: api.AnswerQuestionRequest, context: StepContext) -> api.Answ
         question=question_to_proto(question),
         derivation=map(belief_to_proto, derive(beliefs)),
     )
-
-
-def draw(request: api.DrawStoryRequest, context: StepContext) -> api.DrawStoryResponse:
-    story = parse_story(request.story).story
-    if not story.things:
-        raise InvalidInput("story", "says of no object where it is; there is nothing to draw")
-    thing = request.thing or story.things[0]
-    order = request.max_order if request.HasField("max_order") else 1
-    chains = chains_of(request.chains) or _all_chains(story, order, 1)
-    if len(chains) > DRAWN_CHAINS:
-        raise ResourceExhausted(f"chains: are {len(chains)}, {DRAWN_CHAINS} at most in a picture; name fewer")
-    profile = PROFILES[request.profile]
-    steps = believe(story, chains, thing, profile, api.BELIEF_ENGINE_TABLE, context)
-    timeline = belief_timeline(
-        [f"{line.number} {line.text}" for line in story.lines],
-        [" > ".join(chain) or "really" for chain in chains],
-        [[step[chain].container for step in steps] for chain in chains],
-        thing,
-    )
-    return api.DrawStoryResponse(timeline=timeline, models=draw_models(story, thing, profile, context.cancel))
 
 
 def generate(request: api.GenerateStoriesRequest, context: StepContext) -> Iterator[api.GenerateStoriesResponse]:
@@ -137,7 +114,7 @@ def believe(
     return merged
 
 
-def _all_chains(story: Story, order: int, things: int) -> list[Chain]:
+def every_chain(story: Story, order: int, things: int) -> list[Chain]:
     """Every chain up to `order`, unless there are too many to list."""
     agents = len(story.agents)
     count = sum(agents * max(0, agents - 1) ** (length - 1) for length in range(1, order + 1)) + 1
