@@ -40,7 +40,7 @@ class Method:
 @dataclass(frozen=True)
 class Answers:
     """gap_closed: the verifier's share of what lies between a single trace and the oracle. ways: accuracy by
-    aggregation and selection; way: the one of them that was best on other traces. refusing: area under risk and
+    aggregation and selection; way: the one of them that was used. refusing: area under risk and
     coverage of the chosen answers, by their score, and of a random order, their error rate.
     """
 
@@ -142,7 +142,7 @@ def print_answers(title: str, found: Answers, *remarks: str) -> None:
             (each.name, f"{100 * each.accuracy:.1f}", _points(each.over_single), _points(each.over_majority))
             for each in found.methods
         ],
-        f"The verifier's way, chosen on other stories: {found.way}. All ways: "
+        f"The verifier's way: {found.way}. All ways: "
         + "; ".join(f"{way} {100 * share:.1f}" for way, share in found.ways.items()),
         f"It closes {100 * found.gap_closed:.0f} % of the gap between one trace and oracle@{found.n}.",
         f"Area of risk over coverage {found.refusing[0]:.4f}; {found.refusing[1]:.4f} if refused at random.",

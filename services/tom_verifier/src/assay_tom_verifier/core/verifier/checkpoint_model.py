@@ -25,12 +25,12 @@ class CheckpointVerifier:
     DEL-ToM (github.com/joel-wu/DEL-ToM) trains on turns that show earlier verdicts and scores prompts that do not;
     here both are the same sequence, without verdicts. Each part of it is tokenised alone, so that a step has the same
     tokens whatever follows, and special tokens spelled out in a text stay plain text.
-    InvalidInput where + or - is not a single token.
+    InvalidInput where + or - is not a single, known token.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any) -> None:
         self.model = model.eval()  # type: ignore[no-untyped-call]
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._verdicts = [self._single_token(word) for word in VERDICTS]
         self._slot = self._tokens(SLOT)
 
@@ -68,7 +68,7 @@ class CheckpointVerifier:
 
     def encode(self, trace: TraceText) -> tuple[list[int], list[int]]:
         """Token ids of prompt, step, slot, step, slot ..., and the position of each slot's last token."""
-        start = self._tokenizer.bos_token_id
+        start = self.tokenizer.bos_token_id
         ids = ([] if start is None else [start]) + self._tokens(trace.prompt)
         slots = []
         for step in trace.steps:
@@ -88,11 +88,13 @@ class CheckpointVerifier:
         return F.binary_cross_entropy_with_logits(margins, torch.tensor([x for own in labels for x in own]).float())
 
     def _tokens(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
     def _single_token(self, word: str) -> int:
         ids = self._tokens(word)
-        if len(ids) != 1:
-            raise InvalidInput("model", f"its tokenizer splits {word!r}; choose one that knows + and - as tokens")
+        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
+            raise InvalidInput(
+                "model", f"its tokenizer has no token for {word!r}; choose one that knows + and - as tokens"
+            )
         return ids[0]

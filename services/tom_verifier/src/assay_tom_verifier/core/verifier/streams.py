@@ -12,7 +12,7 @@ from torch import Tensor
 
 from assay.cancel import CancelToken
 from assay_tom_verifier.core.stories.beliefs import Profile
-from assay_tom_verifier.core.stories.generate import generate_stories
+from assay_tom_verifier.core.stories.generate import GeneratedStory, generate_stories
 from assay_tom_verifier.core.stories.tables import TableEngine
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
 from assay_tom_verifier.core.verifier.questions import Questions, collate, with_beliefs
@@ -38,15 +38,20 @@ class StorySource:
     profile: Profile = Profile.HITOM
     in_training: bool = False
 
+    def story(self, index: int) -> GeneratedStory:
+        """Story number `index`; its questions are of orders 0, 1, 2 ..."""
+        (made,) = generate_stories(
+            1, self.seed, length=self.length, claims=index % 2 == 1, profile=self.profile, first=index
+        )
+        return made
+
     def questions(self, first: int, count: int) -> Questions:
         """All questions about the stories number `first` to `first + count - 1`."""
         engine = TableEngine()
         encoded, beliefs, orders, stories = [], [], [], []
         for index in range(first, first + count):
             random = np.random.default_rng((self.seed, index)) if self.in_training else None
-            (made,) = generate_stories(
-                1, self.seed, length=self.length, claims=index % 2 == 1, profile=self.profile, first=index
-            )
+            made = self.story(index)
             asked = [each.question for each in made.questions]
             believed = engine.believe(made.story, [each.chain for each in asked], asked[0].thing, self.profile)
             for question in asked:

@@ -8,8 +8,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
@@ -74,7 +76,7 @@ def train_generator(
         network,
         lambda step: generator_loss(network, batches.batch(step)),
         recipe.schedule,
-        run=_run(recipe, seed),
+        run=run_name(recipe, seed),
         cancel=cancel,
         progress=progress,
         checkpoint_dir=checkpoint_dir,
@@ -117,7 +119,7 @@ def train_verifier(
         network,
         loss_at,
         recipe.judging,
-        run=_run(recipe, seed, *(weights_sha256(each) for each in generators)),
+        run=run_name(recipe, seed, *(weights_sha256(each) for each in generators)),
         cancel=cancel,
         progress=progress,
         checkpoint_dir=None if checkpoint_dir is None else checkpoint_dir / "judging",
@@ -125,16 +127,16 @@ def train_verifier(
     return network
 
 
-def weights_sha256(network: BeliefNetwork) -> str:
-    """Of all weights, in the order of their names."""
-    digest = hashlib.sha256(json.dumps(network.shape.to_json(), sort_keys=True).encode())
+def weights_sha256(network: nn.Module) -> str:
+    """Of all weights, in the order of their names; on the CPU."""
+    digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.contiguous().numpy().tobytes())
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
-def _run(recipe: GeneratorRecipe | VerifierRecipe, seed: int, *inputs: str) -> str:
-    """Names everything that decides the weights."""
+def run_name(recipe: Any, seed: int, *inputs: str) -> str:
+    """Names everything that decides the weights: a dataclass of settings, the seed, digests of what goes in."""
     basis = [type(recipe).__name__, dataclasses.asdict(recipe), seed, inputs, torch.__version__]
     return hashlib.sha256(json.dumps(basis, sort_keys=True, default=str).encode()).hexdigest()
