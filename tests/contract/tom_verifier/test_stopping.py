@@ -99,9 +99,6 @@ def long_work(name: str, trained: Any) -> Any:
             return stories_pb2.SimulateRequest(story=SCENE + MOVES, chains=chains, engine=del_engine)
         case "generate":
             return stories_pb2.GenerateStoriesRequest(count=100_000, length=3, claims=True)
-        case "evaluate":
-            row = traces_pb2.LabelledRow(id="x", story=SCENE + MOVES[:8000], question=QUESTION, published_answer="y")
-            return traces_pb2.EvaluateRequest(rows=[row] * 400)
         case "score":
             steps = [traces_pb2.TraceStep(claim="red_box")] * 20
             story = SCENE + MOVES[:900]
@@ -120,7 +117,6 @@ METHODS = {
     "table": "Simulate",
     "del": "Simulate",
     "generate": "GenerateStories",
-    "evaluate": "Evaluate",
     "score": "ScoreTraces",
 }
 
