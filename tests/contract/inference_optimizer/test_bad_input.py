@@ -243,7 +243,7 @@ def test_what_only_the_model_shows_fails_the_operation(
     kind, result = getattr(api, f"{method}Request"), getattr(api, f"{method}Result")
     subject: dict[str, Any] = {}
     if method != "BenchmarkAttention":
-        text = api.TextSelection(literal="import os\n" * 200, sequences=2, sequence_tokens=64)
+        text = api.TextSelection(literal="import os\n" * 200, sequences=4, sequence_tokens=64)
         subject = {"model": trained.model, "text": text}
     with pytest.raises(InvalidInput, match=named):
         connection.run(getattr(stub, method), kind(request_id=str(uuid.uuid4()), **{**subject, **fields}), result)
