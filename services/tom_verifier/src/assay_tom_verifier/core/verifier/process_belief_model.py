@@ -22,7 +22,7 @@ from assay_tom_verifier.core.verifier.questions import Questions
 FORMAT = "assay-belief-network-1"
 WEIGHTS, SHAPE = "model.safetensors", "shape.json"
 MOST_TRACES = 4096
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 128
 
 
 class ProcessBeliefModel:
