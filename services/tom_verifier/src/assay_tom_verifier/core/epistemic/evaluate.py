@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import reduce
 from operator import and_, or_
-from typing import TypeVar
 
 from assay_tom_verifier.core.epistemic.formulas import (
     After,
@@ -24,9 +23,7 @@ from assay_tom_verifier.core.epistemic.formulas import (
     Or,
 )
 from assay_tom_verifier.core.epistemic.models import EventModel
-from assay_tom_verifier.core.epistemic.structure import Meanings, Structure
-
-SetT = TypeVar("SetT")
+from assay_tom_verifier.core.epistemic.structure import Meanings, SetT, Structure
 
 
 def extension(formula: Formula, structure: Structure[SetT]) -> SetT:
@@ -53,27 +50,27 @@ def _extension(formula: Formula, structure: Structure[SetT]) -> SetT:
         case Or(parts):
             return reduce(or_, (extension(part, structure) for part in parts), structure.nothing())
         case Implies(premise, conclusion):
-            return structure.complement(extension(premise, structure)) | extension(conclusion, structure)  # type: ignore[operator,no-any-return]
+            return structure.complement(extension(premise, structure)) | extension(conclusion, structure)
         case Iff(left, right):
             first, second = extension(left, structure), extension(right, structure)
-            return (first & second) | structure.complement(first | second)  # type: ignore[operator,no-any-return]
+            return (first & second) | structure.complement(first | second)
         case Knows(agent, inner) | Believes(agent, inner):
             return structure.box(agent, extension(inner, structure))
         case KnowsWhether(agent, inner):
             worlds = extension(inner, structure)
-            return structure.box(agent, worlds) | structure.box(agent, structure.complement(worlds))  # type: ignore[operator,no-any-return]
+            return structure.box(agent, worlds) | structure.box(agent, structure.complement(worlds))
         case Distributed(agents, inner):
             return structure.box_distributed(agents, extension(inner, structure))
         case Common(agents, inner):
             return _common(agents, extension(inner, structure), structure)
         case Announced(announcement, inner):
             heard = extension(announcement, structure)
-            return structure.complement(heard) | extension(inner, structure.restricted(heard))  # type: ignore[operator,no-any-return]
+            return structure.complement(heard) | extension(inner, structure.restricted(heard))
         case After(events, event, inner):
             meant = meanings(events, structure)
             product = structure.product(events, meant)
             after = product.pull_back(extension(inner, product.structure), event)
-            return structure.complement(meant.pre[event]) | after  # type: ignore[operator,no-any-return]
+            return structure.complement(meant.pre[event]) | after
 
 
 def _common(agents: tuple[str, ...], inner: SetT, structure: Structure[SetT]) -> SetT:
@@ -84,7 +81,7 @@ def _common(agents: tuple[str, ...], inner: SetT, structure: Structure[SetT]) ->
         smaller = worlds
         for agent in agents:
             # Each agent takes what the last has ruled out already; the fixpoint is the same and nearer.
-            smaller = smaller & structure.box(agent, inner & smaller)  # type: ignore[operator]
+            smaller = smaller & structure.box(agent, inner & smaller)
         if smaller == worlds:
             return worlds
         worlds = smaller

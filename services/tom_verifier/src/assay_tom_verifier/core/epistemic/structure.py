@@ -5,14 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from assay.cancel import CancelToken
 from assay_tom_verifier.core.epistemic.formulas import Formula
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel
 
-# A set of worlds in the backend's own form; `&`, `|` and `==` work on it.
-SetT = TypeVar("SetT")
+
+class WorldSet(Protocol):
+    """A set of worlds in the backend's own form: an int as a bit set, or a decision diagram."""
+
+    def __and__(self, other: Self, /) -> Self:
+        """Worlds in both."""
+
+    def __or__(self, other: Self, /) -> Self:
+        """Worlds in either."""
+
+
+SetT = TypeVar("SetT", bound=WorldSet)
 
 
 @dataclass(frozen=True)
