@@ -88,11 +88,13 @@ def listed(agents: tuple[str, ...]) -> str:
     return agents[0] if len(agents) == 1 else f"{', '.join(agents[:-1])} and {agents[-1]}"
 
 
+_NAMED = {"AS": f"({_AGENTS.pattern})", "A": f"({NAME})", "N": f"({NAME})"}
+
+
 def _sentence(pattern: str, read: Callable[[re.Match[str]], Event]) -> tuple[re.Pattern[str], Callable[..., Event]]:
     """`A`: an agent, `AS`: agents, `N`: any other name; one space stands for any."""
-    for short, full in ((r"\bAS\b", f"({_AGENTS.pattern})"), (r"\bA\b", f"({NAME})"), (r"\bN\b", f"({NAME})")):
-        pattern = re.sub(short, lambda _, full=full: full, pattern)  # type: ignore[misc]
-    return re.compile(pattern + r"\.?"), read
+    full = re.sub(r"\b(?:AS|A|N)\b", lambda short: _NAMED[short[0]], pattern)
+    return re.compile(full + r"\.?"), read
 
 
 _SENTENCES = (

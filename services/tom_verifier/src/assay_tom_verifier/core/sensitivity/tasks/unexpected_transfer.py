@@ -56,7 +56,7 @@ class Template:
     thing: str
     places: tuple[str, str]
     room: str
-    wording: tuple[int, int, int, int, int, int]
+    wording: tuple[int, ...]
 
     def items(self, number: int, name: str, friend: str) -> list[Item]:
         """All cells of the template: conditions x reversed x (belief, reality)."""
@@ -92,7 +92,7 @@ class Template:
         ]
 
 
-def _wording(number: int) -> tuple[int, int, int, int, int, int]:
+def _wording(number: int) -> tuple[int, ...]:
     """Each wording in four templates or more, no combination twice."""
     return (
         number % 3,
@@ -144,5 +144,5 @@ def draw(random: Random) -> Template:
         random.choice(THINGS),
         (first, second),
         random.choice(ROOMS),
-        tuple(random.randrange(3) for _ in range(6)),  # type: ignore[arg-type]
+        tuple(random.randrange(3) for _ in range(6)),
     )
