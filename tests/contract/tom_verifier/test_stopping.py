@@ -13,12 +13,13 @@ from contract.tom_verifier.conftest import QUESTION
 
 from assay.client.connection import Connection, connect
 from assay.config import Config
+from assay.errors import Cancelled, DeadlineExceeded
 from assay.tom_verifier.v1 import epistemic_pb2, stories_pb2, tom_verifier_pb2_grpc, traces_pb2, verifier_pb2
 
 BOUND_S = 0.2
-SCENE = """Owen, Liam, Ava, Emma, Noah, Jack, Chloe, Logan, Hannah and Mia entered the hall.
-The celery is in the red_box.
-"""
+THING = "The celery is in the red_box.\n"
+EIGHT = "Owen, Liam, Ava, Emma, Noah, Jack, Chloe and Mia entered the hall.\n"  # as many as the small models know
+SCENE = f"Logan and Hannah entered the hall.\n{EIGHT}{THING}"
 MOVES = "".join(
     f"Owen moved the celery to the {box}.\n" for box in ("blue_crate", "red_box", "green_drawer") for _ in range(600)
 )
@@ -26,11 +27,14 @@ MUDDY = 18
 
 
 class Watch:
-    """What a step's thread spent between the cancellation and its end. begun: the step runs; stopped: no more."""
+    """What a step's thread spent between the cancellation and its end, and what it ended by. begun: the step runs;
+    stopped: no more.
+    """
 
     def __init__(self) -> None:
         self.begun, self.stopped = threading.Event(), threading.Event()
         self.spent_s = 0.0
+        self.ended_by: BaseException | None = None
 
     def around(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def watched(request: Any, context: Any) -> Any:
@@ -39,22 +43,25 @@ class Watch:
             context.cancel.on_cancel(lambda: cancelled.append(time.clock_gettime(clock)))
             self.begun.set()
 
-            def ended() -> None:
+            def ended(by: BaseException | None = None) -> None:
+                self.ended_by = by
                 self.spent_s = time.clock_gettime(clock) - (cancelled or [time.clock_gettime(clock)])[0]
                 self.stopped.set()
 
             try:
                 result = function(request, context)
-            except BaseException:
-                ended()
+            except BaseException as error:
+                ended(error)
                 raise
             return result if not isinstance(result, Iterator) else replies(result, ended)
 
         def replies(result: Iterator[Any], ended: Callable[[], None]) -> Iterator[Any]:
             try:
                 yield from result
-            finally:
-                ended()
+            except BaseException as error:
+                ended(error)
+                raise
+            ended()
 
         return watched
 
@@ -101,7 +108,7 @@ def long_work(name: str, trained: Any) -> Any:
             return stories_pb2.GenerateStoriesRequest(count=100_000, length=3, claims=True)
         case "score":
             steps = [traces_pb2.TraceStep(claim="red_box")] * 20
-            story = SCENE + MOVES[:900]
+            story = EIGHT + THING + MOVES[:900]
             traces = []
             for number in range(4096):  # all different, so that none is scored but once
                 claims = [traces_pb2.TraceStep(claim=f"box{number}"), *steps]
@@ -138,6 +145,8 @@ def test_the_engine_stops_with_the_call(name: str, how: str, watch: Watch, watch
         time.sleep(0.15)
         call.cancel()
     assert watch.stopped.wait(30)
+    # A stream may also be closed by whoever reads it, between two of its messages.
+    assert isinstance(watch.ended_by, (Cancelled, DeadlineExceeded, *((GeneratorExit,) if streams else ())))
     assert watch.spent_s < BOUND_S
     with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):
         list(call) if streams else call.result()

@@ -40,9 +40,12 @@ NETWORKS = LoadedNetworks()
 
 def score(request: api.ScoreTracesRequest, context: StepContext) -> api.ScoreTracesResponse:
     story, question = parse_story(request.candidates.story).story, question_of(request.candidates.question)
-    traces = [trace_of(given) for given in request.candidates.traces]
     containers = containers_of(story)
-    claimed = [read_claims(trace, containers) for trace in traces]
+    traces, claimed = [], []
+    for given in request.candidates.traces:
+        context.cancel.check()
+        traces.append(trace_of(given))
+        claimed.append(read_claims(traces[-1], containers))
     verifier = ProcessBeliefModel(network(context.artifacts, request.verifier))
     scored = verifier.score_claims(story, question, claimed, context.cancel)
     answer = api.ScoreTracesResponse(verifier=context.artifacts.resolve(request.verifier))

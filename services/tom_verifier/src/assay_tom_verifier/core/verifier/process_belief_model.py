@@ -22,7 +22,7 @@ from assay_tom_verifier.core.verifier.questions import Questions
 FORMAT = "assay-belief-network-1"
 WEIGHTS, SHAPE = "model.safetensors", "shape.json"
 MOST_TRACES = 4096
-ROWS_AT_ONCE = 128
+SLOTS_AT_ONCE = 2048  # some 50 ms of a core
 
 
 class ProcessBeliefModel:
@@ -48,7 +48,7 @@ class ProcessBeliefModel:
             torch.cat((owners[:, None], claims.flatten(0, 1)), dim=1), dim=0, return_inverse=True
         )
         margins = []
-        for part in rows.split(ROWS_AT_ONCE):
+        for part in rows.split(rows_at_once(steps)):
             if cancel is not None:
                 cancel.check()
             _, slots = self.network.read(questions.features[part[:, 0]], part[:, 1:])
@@ -80,12 +80,17 @@ class ProcessBeliefModel:
             row[: len(trace)] = torch.from_numpy(encode_claims(trace, encoded.labels))
         features = torch.from_numpy(encoded.features[: 1 + longest])
         found: list[list[float]] = []
-        for part in claims.split(ROWS_AT_ONCE):
+        for part in claims.split(rows_at_once(longest)):
             if cancel is not None:
                 cancel.check()
             _, slots = self.network.read(features.expand(len(part), -1, -1), part)
             found += self.network.margins(slots).sigmoid().tolist()
         return [scores[: len(trace)] for scores, trace in zip(found, traces, strict=True)]
+
+
+def rows_at_once(steps: int) -> int:
+    """How many traces of that many steps are read between two looks at whether the caller still waits."""
+    return max(1, SLOTS_AT_ONCE // steps)
 
 
 def save_network(network: BeliefNetwork, folder: Path) -> None:

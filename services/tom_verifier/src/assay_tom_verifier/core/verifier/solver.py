@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from assay.cancel import CancelToken
-from assay_tom_verifier.core.verifier.process_belief_model import ROWS_AT_ONCE, ProcessBeliefModel
+from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel, rows_at_once
 from assay_tom_verifier.core.verifier.questions import Questions
 
 
@@ -20,7 +20,8 @@ def solve(verifier: ProcessBeliefModel, questions: Questions, cancel: CancelToke
     rows, options = questions.possible.nonzero(as_tuple=True)  # [R] question and claim of each option
     for step in range(questions.steps):
         scores = torch.full(questions.possible.shape, -torch.inf)
-        for row, option in zip(rows.split(ROWS_AT_ONCE), options.split(ROWS_AT_ONCE), strict=True):
+        at_once = rows_at_once(step + 1)
+        for row, option in zip(rows.split(at_once), options.split(at_once), strict=True):
             if cancel is not None:
                 cancel.check()
             tried = torch.cat((claims[row, :step], option[:, None]), dim=1)
