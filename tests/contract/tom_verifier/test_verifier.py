@@ -110,6 +110,19 @@ def test_an_answer_is_selected(
     assert {weight.answer: weight.votes for weight in chosen.weights} == {"a": 3, "b": 1}
 
 
+@pytest.mark.parametrize("method", [verifier_pb2.SELECTION_METHOD_VANILLA, verifier_pb2.SELECTION_METHOD_WEIGHTED])
+def test_a_trace_that_stops_early_or_answers_nothing_is_not_chosen(
+    connection: Connection, stub: Any, method: Any
+) -> None:
+    rows = [("a", [0.9]), ("", [0.9, 0.9]), ("b", [0.5, 0.6]), ("c", [0.5, 0.5])]
+    candidates = [verifier_pb2.Candidate(answer=name, step_scores=scores) for name, scores in rows]
+    chosen = connection.call(stub.SelectBest, verifier_pb2.SelectBestRequest(candidates=candidates, method=method))
+    assert (chosen.answer, chosen.index, list(chosen.left_out)) == ("b", 2, [0, 1])
+    assert [weight.answer for weight in chosen.weights] == ["b", "c"]
+    alone = verifier_pb2.SelectBestRequest(candidates=candidates[1:2], method=method)
+    assert connection.call(stub.SelectBest, alone).answer == ""
+
+
 def test_beam_search_grows_a_whole_trace(connection: Connection, stub: Any, trained: Any) -> None:
     request = verifier_pb2.BeamSearchRequest(
         verifier=trained.verifier, generator=trained.generator, story=STORY, question=ASKED, seed=5

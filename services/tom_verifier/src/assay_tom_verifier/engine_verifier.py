@@ -16,7 +16,7 @@ from assay_tom_verifier.core.verifier.beam_search import beam_search
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
 from assay_tom_verifier.core.verifier.network_search import NetworkProposer, NetworkScorer
 from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel, load_network
-from assay_tom_verifier.core.verifier.select import Selection, select
+from assay_tom_verifier.core.verifier.select import Selection, select, whole
 from assay_tom_verifier.core.verifier.written_traces import containers_of, read_answer, read_claims
 from assay_tom_verifier.loaded_networks import LoadedNetworks
 from assay_tom_verifier.translate import question_of, trace_of, trace_to_proto
@@ -56,19 +56,17 @@ def score(request: api.ScoreTracesRequest, context: StepContext) -> api.ScoreTra
 
 def select_best(request: api.SelectBestRequest, context: StepContext) -> api.SelectBestResponse:
     how, method = AGGREGATIONS[request.aggregation], SELECTIONS[request.method]
-    answers = [candidate.answer for candidate in request.candidates]
-    scores = [_aggregated(list(candidate.step_scores), how) for candidate in request.candidates]
+    voting = method is Selection.MAJORITY  # looks at no scores, so none need be there
+    steps = [0 if voting else len(candidate.step_scores) for candidate in request.candidates]
+    compared = whole([candidate.answer for candidate in request.candidates], steps)
+    answers = [request.candidates[index].answer for index in compared]
+    scores = [_aggregated(list(request.candidates[index].step_scores), how) for index in compared]
     chosen = select(answers, scores, method)
-    weights: dict[str, api.AnswerWeight] = {}
-    for answer, own_score in zip(answers, scores, strict=True):
-        weight = weights.setdefault(answer, api.AnswerWeight(answer=answer))
-        weight.votes += 1
-        if method is Selection.VANILLA:
-            weight.weight = max(weight.weight, own_score)
-        else:
-            weight.weight += own_score if method is Selection.WEIGHTED else 1.0
-    ordered = sorted(weights.values(), key=lambda weight: -weight.weight)
-    return api.SelectBestResponse(answer=chosen.answer, index=chosen.trace, weights=ordered)
+    weights = [api.AnswerWeight(answer=one.answer, weight=one.weight, votes=one.votes) for one in chosen.weights]
+    left_out = sorted(set(range(len(request.candidates))) - set(compared))
+    return api.SelectBestResponse(
+        answer=chosen.answer, index=compared[chosen.trace], weights=weights, left_out=left_out
+    )
 
 
 def search(request: api.BeamSearchRequest, context: StepContext) -> api.BeamSearchResponse:

@@ -27,17 +27,17 @@ from assay.tom_verifier.v1 import traces_pb2 as assay_dot_tom__verifier_dot_v1_d
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$assay/tom_verifier/v1/verifier.proto\x12\x15\x61ssay.tom_verifier.v1\x1a#assay/tom_verifier/v1/stories.proto\x1a\"assay/tom_verifier/v1/traces.proto\x1a#google/longrunning/operations.proto\"\x88\x01\n\x0c\x43\x61ndidateSet\x12\r\n\x05story\x18\x01 \x01(\t\x12\x36\n\x08question\x18\x02 \x01(\x0b\x32$.assay.tom_verifier.v1.AskedQuestion\x12\x31\n\x06traces\x18\x03 \x03(\x0b\x32!.assay.tom_verifier.v1.GivenTrace\"1\n\nTraceScore\x12\x13\n\x0bstep_scores\x18\x01 \x03(\x01\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\"_\n\x12ScoreTracesRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x37\n\ncandidates\x18\x02 \x01(\x0b\x32#.assay.tom_verifier.v1.CandidateSet\"Z\n\x13ScoreTracesResponse\x12\x31\n\x06scores\x18\x01 \x03(\x0b\x32!.assay.tom_verifier.v1.TraceScore\x12\x10\n\x08verifier\x18\x02 \x01(\t\"d\n\x17ScoreTraceStreamRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x37\n\ncandidates\x18\x02 \x01(\x0b\x32#.assay.tom_verifier.v1.CandidateSet\"M\n\x18ScoreTraceStreamResponse\x12\x31\n\x06scores\x18\x01 \x03(\x0b\x32!.assay.tom_verifier.v1.TraceScore\"0\n\tCandidate\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x13\n\x0bstep_scores\x18\x02 \x03(\x01\"\xba\x01\n\x11SelectBestRequest\x12\x34\n\ncandidates\x18\x01 \x03(\x0b\x32 .assay.tom_verifier.v1.Candidate\x12\x37\n\x0b\x61ggregation\x18\x02 \x01(\x0e\x32\".assay.tom_verifier.v1.Aggregation\x12\x36\n\x06method\x18\x03 \x01(\x0e\x32&.assay.tom_verifier.v1.SelectionMethod\"i\n\x12SelectBestResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x34\n\x07weights\x18\x03 \x03(\x0b\x32#.assay.tom_verifier.v1.AnswerWeight\"=\n\x0c\x41nswerWeight\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05votes\x18\x03 \x01(\x05\"\xc5\x01\n\x11\x42\x65\x61mSearchRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05story\x18\x03 \x01(\t\x12\x36\n\x08question\x18\x04 \x01(\x0b\x32$.assay.tom_verifier.v1.AskedQuestion\x12\r\n\x05\x62\x65\x61ms\x18\x05 \x01(\x05\x12\x12\n\nexpansions\x18\x06 \x01(\x05\x12\x13\n\x0btemperature\x18\x07 \x01(\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x04\"\x9c\x01\n\x12\x42\x65\x61mSearchResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12+\n\x05trace\x18\x02 \x01(\x0b\x32\x1c.assay.tom_verifier.v1.Trace\x12\x30\n\x05score\x18\x03 \x01(\x0b\x32!.assay.tom_verifier.v1.TraceScore\x12\x17\n\x0fgenerated_steps\x18\x04 \x01(\x03\"z\n\x0fTrainPbmRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0e\n\x06length\x18\x05 \x01(\x05\x12\x17\n\x0fgenerator_steps\x18\x06 \x01(\x05\"D\n\x10TrainPbmResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"~\n\x0eTrainPbmResult\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x37\n\x07quality\x18\x03 \x01(\x0b\x32&.assay.tom_verifier.v1.VerifierQuality\x12\x0e\n\x06report\x18\x04 \x01(\t\"\x9f\x01\n\x0fVerifierQuality\x12\x0b\n\x03\x61uc\x18\x01 \x01(\x01\x12\x13\n\x0b\x62rier_skill\x18\x02 \x01(\x01\x12\x0b\n\x03\x65\x63\x65\x18\x03 \x01(\x01\x12\x11\n\tquestions\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x03\x12;\n\nselections\x18\x06 \x03(\x0b\x32\'.assay.tom_verifier.v1.SelectionQuality\"\xb4\x01\n\x10SelectionQuality\x12\x12\n\ncandidates\x18\x01 \x01(\x05\x12\x10\n\x08verifier\x18\x02 \x01(\x01\x12\x14\n\x0cverifier_low\x18\x03 \x01(\x01\x12\x15\n\rverifier_high\x18\x04 \x01(\x01\x12\x10\n\x08majority\x18\x05 \x01(\x01\x12\x14\n\x0cmajority_low\x18\x06 \x01(\x01\x12\x15\n\rmajority_high\x18\x07 \x01(\x01\x12\x0e\n\x06oracle\x18\x08 \x01(\x01*\x81\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GGREGATION_PROD\x10\x01\x12\x13\n\x0f\x41GGREGATION_MIN\x10\x02\x12\x14\n\x10\x41GGREGATION_MEAN\x10\x03\x12\x14\n\x10\x41GGREGATION_LAST\x10\x04*\x8f\x01\n\x0fSelectionMethod\x12 \n\x1cSELECTION_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELECTION_METHOD_VANILLA\x10\x01\x12\x1d\n\x19SELECTION_METHOD_WEIGHTED\x10\x02\x12\x1d\n\x19SELECTION_METHOD_MAJORITY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$assay/tom_verifier/v1/verifier.proto\x12\x15\x61ssay.tom_verifier.v1\x1a#assay/tom_verifier/v1/stories.proto\x1a\"assay/tom_verifier/v1/traces.proto\x1a#google/longrunning/operations.proto\"\x88\x01\n\x0c\x43\x61ndidateSet\x12\r\n\x05story\x18\x01 \x01(\t\x12\x36\n\x08question\x18\x02 \x01(\x0b\x32$.assay.tom_verifier.v1.AskedQuestion\x12\x31\n\x06traces\x18\x03 \x03(\x0b\x32!.assay.tom_verifier.v1.GivenTrace\"1\n\nTraceScore\x12\x13\n\x0bstep_scores\x18\x01 \x03(\x01\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\"_\n\x12ScoreTracesRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x37\n\ncandidates\x18\x02 \x01(\x0b\x32#.assay.tom_verifier.v1.CandidateSet\"Z\n\x13ScoreTracesResponse\x12\x31\n\x06scores\x18\x01 \x03(\x0b\x32!.assay.tom_verifier.v1.TraceScore\x12\x10\n\x08verifier\x18\x02 \x01(\t\"d\n\x17ScoreTraceStreamRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x37\n\ncandidates\x18\x02 \x01(\x0b\x32#.assay.tom_verifier.v1.CandidateSet\"M\n\x18ScoreTraceStreamResponse\x12\x31\n\x06scores\x18\x01 \x03(\x0b\x32!.assay.tom_verifier.v1.TraceScore\"0\n\tCandidate\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x13\n\x0bstep_scores\x18\x02 \x03(\x01\"\xba\x01\n\x11SelectBestRequest\x12\x34\n\ncandidates\x18\x01 \x03(\x0b\x32 .assay.tom_verifier.v1.Candidate\x12\x37\n\x0b\x61ggregation\x18\x02 \x01(\x0e\x32\".assay.tom_verifier.v1.Aggregation\x12\x36\n\x06method\x18\x03 \x01(\x0e\x32&.assay.tom_verifier.v1.SelectionMethod\"{\n\x12SelectBestResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x34\n\x07weights\x18\x03 \x03(\x0b\x32#.assay.tom_verifier.v1.AnswerWeight\x12\x10\n\x08left_out\x18\x04 \x03(\x05\"=\n\x0c\x41nswerWeight\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\x01\x12\r\n\x05votes\x18\x03 \x01(\x05\"\xc5\x01\n\x11\x42\x65\x61mSearchRequest\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\r\n\x05story\x18\x03 \x01(\t\x12\x36\n\x08question\x18\x04 \x01(\x0b\x32$.assay.tom_verifier.v1.AskedQuestion\x12\r\n\x05\x62\x65\x61ms\x18\x05 \x01(\x05\x12\x12\n\nexpansions\x18\x06 \x01(\x05\x12\x13\n\x0btemperature\x18\x07 \x01(\x01\x12\x0c\n\x04seed\x18\x08 \x01(\x04\"\x9c\x01\n\x12\x42\x65\x61mSearchResponse\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12+\n\x05trace\x18\x02 \x01(\x0b\x32\x1c.assay.tom_verifier.v1.Trace\x12\x30\n\x05score\x18\x03 \x01(\x0b\x32!.assay.tom_verifier.v1.TraceScore\x12\x17\n\x0fgenerated_steps\x18\x04 \x01(\x03\"z\n\x0fTrainPbmRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05steps\x18\x02 \x01(\x05\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\x05\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x0e\n\x06length\x18\x05 \x01(\x05\x12\x17\n\x0fgenerator_steps\x18\x06 \x01(\x05\"D\n\x10TrainPbmResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"~\n\x0eTrainPbmResult\x12\x10\n\x08verifier\x18\x01 \x01(\t\x12\x11\n\tgenerator\x18\x02 \x01(\t\x12\x37\n\x07quality\x18\x03 \x01(\x0b\x32&.assay.tom_verifier.v1.VerifierQuality\x12\x0e\n\x06report\x18\x04 \x01(\t\"\x9f\x01\n\x0fVerifierQuality\x12\x0b\n\x03\x61uc\x18\x01 \x01(\x01\x12\x13\n\x0b\x62rier_skill\x18\x02 \x01(\x01\x12\x0b\n\x03\x65\x63\x65\x18\x03 \x01(\x01\x12\x11\n\tquestions\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x03\x12;\n\nselections\x18\x06 \x03(\x0b\x32\'.assay.tom_verifier.v1.SelectionQuality\"\xb4\x01\n\x10SelectionQuality\x12\x12\n\ncandidates\x18\x01 \x01(\x05\x12\x10\n\x08verifier\x18\x02 \x01(\x01\x12\x14\n\x0cverifier_low\x18\x03 \x01(\x01\x12\x15\n\rverifier_high\x18\x04 \x01(\x01\x12\x10\n\x08majority\x18\x05 \x01(\x01\x12\x14\n\x0cmajority_low\x18\x06 \x01(\x01\x12\x15\n\rmajority_high\x18\x07 \x01(\x01\x12\x0e\n\x06oracle\x18\x08 \x01(\x01*\x81\x01\n\x0b\x41ggregation\x12\x1b\n\x17\x41GGREGATION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41GGREGATION_PROD\x10\x01\x12\x13\n\x0f\x41GGREGATION_MIN\x10\x02\x12\x14\n\x10\x41GGREGATION_MEAN\x10\x03\x12\x14\n\x10\x41GGREGATION_LAST\x10\x04*\x8f\x01\n\x0fSelectionMethod\x12 \n\x1cSELECTION_METHOD_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELECTION_METHOD_VANILLA\x10\x01\x12\x1d\n\x19SELECTION_METHOD_WEIGHTED\x10\x02\x12\x1d\n\x19SELECTION_METHOD_MAJORITY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'assay.tom_verifier.v1.verifier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AGGREGATION']._serialized_start=2169
-  _globals['_AGGREGATION']._serialized_end=2298
-  _globals['_SELECTIONMETHOD']._serialized_start=2301
-  _globals['_SELECTIONMETHOD']._serialized_end=2444
+  _globals['_AGGREGATION']._serialized_start=2187
+  _globals['_AGGREGATION']._serialized_end=2316
+  _globals['_SELECTIONMETHOD']._serialized_start=2319
+  _globals['_SELECTIONMETHOD']._serialized_end=2462
   _globals['_CANDIDATESET']._serialized_start=174
   _globals['_CANDIDATESET']._serialized_end=310
   _globals['_TRACESCORE']._serialized_start=312
@@ -55,21 +55,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTBESTREQUEST']._serialized_start=784
   _globals['_SELECTBESTREQUEST']._serialized_end=970
   _globals['_SELECTBESTRESPONSE']._serialized_start=972
-  _globals['_SELECTBESTRESPONSE']._serialized_end=1077
-  _globals['_ANSWERWEIGHT']._serialized_start=1079
-  _globals['_ANSWERWEIGHT']._serialized_end=1140
-  _globals['_BEAMSEARCHREQUEST']._serialized_start=1143
-  _globals['_BEAMSEARCHREQUEST']._serialized_end=1340
-  _globals['_BEAMSEARCHRESPONSE']._serialized_start=1343
-  _globals['_BEAMSEARCHRESPONSE']._serialized_end=1499
-  _globals['_TRAINPBMREQUEST']._serialized_start=1501
-  _globals['_TRAINPBMREQUEST']._serialized_end=1623
-  _globals['_TRAINPBMRESPONSE']._serialized_start=1625
-  _globals['_TRAINPBMRESPONSE']._serialized_end=1693
-  _globals['_TRAINPBMRESULT']._serialized_start=1695
-  _globals['_TRAINPBMRESULT']._serialized_end=1821
-  _globals['_VERIFIERQUALITY']._serialized_start=1824
-  _globals['_VERIFIERQUALITY']._serialized_end=1983
-  _globals['_SELECTIONQUALITY']._serialized_start=1986
-  _globals['_SELECTIONQUALITY']._serialized_end=2166
+  _globals['_SELECTBESTRESPONSE']._serialized_end=1095
+  _globals['_ANSWERWEIGHT']._serialized_start=1097
+  _globals['_ANSWERWEIGHT']._serialized_end=1158
+  _globals['_BEAMSEARCHREQUEST']._serialized_start=1161
+  _globals['_BEAMSEARCHREQUEST']._serialized_end=1358
+  _globals['_BEAMSEARCHRESPONSE']._serialized_start=1361
+  _globals['_BEAMSEARCHRESPONSE']._serialized_end=1517
+  _globals['_TRAINPBMREQUEST']._serialized_start=1519
+  _globals['_TRAINPBMREQUEST']._serialized_end=1641
+  _globals['_TRAINPBMRESPONSE']._serialized_start=1643
+  _globals['_TRAINPBMRESPONSE']._serialized_end=1711
+  _globals['_TRAINPBMRESULT']._serialized_start=1713
+  _globals['_TRAINPBMRESULT']._serialized_end=1839
+  _globals['_VERIFIERQUALITY']._serialized_start=1842
+  _globals['_VERIFIERQUALITY']._serialized_end=2001
+  _globals['_SELECTIONQUALITY']._serialized_start=2004
+  _globals['_SELECTIONQUALITY']._serialized_end=2184
 # @@protoc_insertion_point(module_scope)

@@ -101,14 +101,16 @@ class SelectBestRequest(_message.Message):
     def __init__(self, candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., aggregation: _Optional[_Union[Aggregation, str]] = ..., method: _Optional[_Union[SelectionMethod, str]] = ...) -> None: ...
 
 class SelectBestResponse(_message.Message):
-    __slots__ = ("answer", "index", "weights")
+    __slots__ = ("answer", "index", "weights", "left_out")
     ANSWER_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     answer: str
     index: int
     weights: _containers.RepeatedCompositeFieldContainer[AnswerWeight]
-    def __init__(self, answer: _Optional[str] = ..., index: _Optional[int] = ..., weights: _Optional[_Iterable[_Union[AnswerWeight, _Mapping]]] = ...) -> None: ...
+    left_out: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, answer: _Optional[str] = ..., index: _Optional[int] = ..., weights: _Optional[_Iterable[_Union[AnswerWeight, _Mapping]]] = ..., left_out: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class AnswerWeight(_message.Message):
     __slots__ = ("answer", "weight", "votes")

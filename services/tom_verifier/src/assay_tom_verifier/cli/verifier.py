@@ -107,6 +107,9 @@ def select(session: CommandSession, candidates: str, aggregation: str, method: s
             [(one.answer, f"{one.weight:.4f}", one.votes) for one in answer.weights],
             right=("weight", "votes"),
         )
+        if answer.left_out:
+            rows = ", ".join(str(index + 1) for index in answer.left_out)
+            click.echo(f"not compared, since they give no answer or stop early: {rows}")
 
     session.emit(document_of(answer), human)
 

@@ -69,6 +69,19 @@ def select(answers: Sequence[Answer], scores: Sequence[float], how: Selection) -
     return Choice(weights[0].answer, best[weights[0].answer], tuple(weights))
 
 
+def whole(answers: Sequence[str], steps: Sequence[int]) -> list[int]:
+    """Indices of the traces that can be compared: those that answer and have as many steps as the longest that does.
+
+    A trace that stops early has had fewer steps to go wrong in, and a product or a minimum would prefer it. All of
+    them where none answers. Both arguments are [N].
+    """
+    longest = max((count for answer, count in zip(answers, steps, strict=True) if answer), default=None)
+    if longest is None:
+        return list(range(len(answers)))
+    found = enumerate(zip(answers, steps, strict=True))
+    return [index for index, (answer, count) in found if answer and count == longest]
+
+
 def _weight(how: Selection, scores: list[float]) -> float:
     match how:
         case Selection.VANILLA:
