@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 import click
 
 from assay.cli.session import CommandSession, command
@@ -13,6 +15,7 @@ from assay_tom_verifier.cli.request import FILE, LONG_CALL_S, document_of, read_
 from assay_tom_verifier.requests import EXAMPLES
 
 BACKENDS = {"explicit": epistemic_pb2.EPISTEMIC_BACKEND_EXPLICIT, "bdd": epistemic_pb2.EPISTEMIC_BACKEND_BDD}
+SHOWN = 100  # characters of a claim; `--json` has all
 
 
 @command(tom_verifier, "mc", service=SERVICE)
@@ -51,7 +54,10 @@ def mc(
             click.echo(answer.text or request.text)
         print_table(
             ("line", "holds", "claim"),
-            [(verdict.line, "yes" if verdict.holds else "no", verdict.formula) for verdict in answer.verdicts],
+            [
+                (verdict.line, "yes" if verdict.holds else "no", shorten(verdict.formula, SHOWN, placeholder=" ..."))
+                for verdict in answer.verdicts
+            ],
             right=("line",),
         )
         nodes = f", {answer.nodes:,} nodes" if answer.nodes else ""
