@@ -1,0 +1,1 @@
+"""The Helm chart, before any cluster: what it renders, refuses and promises."""
