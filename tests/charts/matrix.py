@@ -30,9 +30,15 @@ def combinations() -> list[Combination]:
     options = {
         "gateway": {**gateway, "gateway__hostnames": ["assay.example.org"]},
         "no network policy": {"networkPolicy__enabled": False},
-        "callers": {"networkPolicy__callers": [{"team": "evaluation"}], "networkPolicy__metricsNamespace": "monitoring"},
+        "callers": {
+            "networkPolicy__callers": [{"team": "evaluation"}],
+            "networkPolicy__metricsNamespace": "monitoring",
+        },
         "own token": {"engineToken__existingSecret": "token"},
-        "allow list": {"defaults__front__allow": {"*": ["spiffe://example.org/checkup"]}, "administrators": ["spiffe://x/a"]},
+        "allow list": {
+            "defaults__front__allow": {"*": ["spiffe://example.org/checkup"]},
+            "administrators": ["spiffe://x/a"],
+        },
         "traces": {"telemetry__otlpEndpoint": "http://collector.telemetry:4317", "telemetry__logLevel": "DEBUG"},
         "monitoring": {"monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {"a": "b"}}},
         "fixed fronts": {"defaults__front__autoscaling__enabled": False, "defaults__front__replicas": 5},

@@ -11,8 +11,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from charts.rendering import KUBERNETES, REPOSITORY, Object
 from jsonschema import Draft202012Validator
+
+from charts.rendering import KUBERNETES, REPOSITORY, Object
 
 # Their CRDs are not at hand; what is checked of them stands in test_promises.py.
 UNCHECKED = {

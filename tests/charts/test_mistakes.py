@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from charts.rendering import CHART, Combination, render, run_helm
 from charts.schemas import Schemas
 
@@ -23,21 +24,25 @@ MISTAKES = {
     "a policy for a protocol that is none": ("network.yaml", "{protocol: UDP, port: 53}", "{protocol: UDP, ports: 53}"),
     "a job's limit misspelt": ("bucket.yaml", "backoffLimit", "backOffLimit"),
     "a volume's size in the wrong place": ("minio.yaml", "resources: {requests: {storage:", "resources: {storage: {x:"),
-    "a security context's capability": ("_environment.tpl", "capabilities: {drop: [ALL]}", "capabilities: {dropped: [ALL]}"),
+    "a security context's capability": (
+        "_environment.tpl",
+        "capabilities: {drop: [ALL]}",
+        "capabilities: {dropped: [ALL]}",
+    ),
     "tests that Helm cannot parse": ("tests/calls.yaml", "restartPolicy: Never", "restartPolicy: {Never"),
 }
 
 
 @pytest.mark.parametrize(("file", "right", "wrong"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_caught(
-    helm: Path, schemas: Schemas, tmp_path: Path, file: str, right: str, wrong: str
-) -> None:
+def test_a_mistake_is_caught(helm: Path, schemas: Schemas, tmp_path: Path, file: str, right: str, wrong: str) -> None:
     chart = tmp_path / "assay"
     shutil.copytree(CHART, chart)
     template = chart / "templates" / file
     text = template.read_text()
     assert right in text
     template.write_text(text.replace(right, wrong))
-    combination = Combination.of("as on a volume", minio__storageClass="fast", defaults__front__autoscaling__enabled=True)
+    combination = Combination.of(
+        "as on a volume", minio__storageClass="fast", defaults__front__autoscaling__enabled=True
+    )
     if run_helm(helm, combination, chart).returncode == 0:
         assert any(schemas.faults(found) for found in render(helm, combination, chart))

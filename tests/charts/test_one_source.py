@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from charts.rendering import CHART, REPOSITORY, Combination, of_kind, render
 
 from assay.server.service import find_service, installed_services
+from charts.rendering import CHART, REPOSITORY, Combination, of_kind, render
 
 
 @pytest.fixture(scope="module")

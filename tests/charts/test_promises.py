@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from charts.matrix import combinations
 from charts.rendering import Combination, Object, of_kind, render
 
@@ -41,7 +42,8 @@ def objects(helm: Path, request: pytest.FixtureRequest) -> tuple[Object, ...]:
 def test_every_container_is_confined_and_bounded(objects: tuple[Object, ...]) -> None:
     for _, pod in pods_of(objects):
         security = pod["spec"]["securityContext"]
-        assert security["runAsNonRoot"] and security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert security["runAsNonRoot"]
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["spec"]["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -94,9 +96,13 @@ def test_only_its_own_front_reaches_an_engine(objects: tuple[Object, ...]) -> No
         allowed = of_kind(objects, "AuthorizationPolicy").get(name)
         assert (allowed is not None) == bool(of_kind(objects, "PeerAuthentication"))
         if allowed is not None:
-            by_port = [rule for rule in allowed["spec"]["rules"] if {"operation": {"ports": ["9000"]}} in rule.get("to", [])]
+            by_port = [
+                rule for rule in allowed["spec"]["rules"] if {"operation": {"ports": ["9000"]}} in rule.get("to", [])
+            ]
             account = front["spec"]["template"]["spec"]["serviceAccountName"]
-            assert [rule["from"][0]["source"]["principals"] for rule in by_port] == [[f"cluster.local/ns/assay/sa/{account}"]]
+            assert [rule["from"][0]["source"]["principals"] for rule in by_port] == [
+                [f"cluster.local/ns/assay/sa/{account}"]
+            ]
         assert engine["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
 
 
@@ -105,7 +111,8 @@ def test_what_is_not_opened_is_denied(objects: tuple[Object, ...]) -> None:
     if not policies:
         return
     (everyone,) = [found["spec"] for name, found in policies.items() if name.endswith("-deny")]
-    assert everyone["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in everyone
+    assert everyone["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in everyone
     for _, pod in pods_of(objects):
         wanted = everyone["podSelector"]["matchLabels"].items()
         assert wanted <= pod["metadata"]["labels"].items()
@@ -153,7 +160,15 @@ def test_a_service_is_a_few_lines_of_values(helm: Path) -> None:
     before = render(helm, Combination.of("before"))
     after = render(helm, Combination.of("after", services__your_service=service))
     kinds = {found["kind"] for found in after if re.search(r"-your-service\b", found["metadata"]["name"])}
-    assert kinds >= {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy", "RayService", "Pod"}
+    assert kinds >= {
+        "Deployment",
+        "Service",
+        "ServiceAccount",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "RayService",
+        "Pod",
+    }
     # Nothing of the others changes but the secrets' random values.
     kept = {(found["kind"], found["metadata"]["name"]): found for found in after if found["kind"] != "Secret"}
     for found in before:

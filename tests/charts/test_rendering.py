@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from charts.matrix import combinations
 from charts.rendering import Combination, render
 from charts.schemas import Schemas

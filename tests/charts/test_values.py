@@ -6,22 +6,41 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from charts.rendering import Combination, run_helm
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a transport that is none": ({"transport": "tls"}, "'/transport': value must be one of 'plaintext', 'mtls', 'mesh'"),
-    "a misspelt value": ({"defaults__engine__placment": "rayservice"}, "'/defaults/engine': additional properties 'placment'"),
+    "a transport that is none": (
+        {"transport": "tls"},
+        "'/transport': value must be one of 'plaintext', 'mtls', 'mesh'",
+    ),
+    "a misspelt value": (
+        {"defaults__engine__placment": "rayservice"},
+        "'/defaults/engine': additional properties 'placment'",
+    ),
     "a misspelt value of a service": ({"services__moe_router__frnt": {}}, "additional properties 'frnt' not allowed"),
     "an unknown value": ({"replicas": 3}, "additional properties 'replicas' not allowed"),
     "no replicas": ({"defaults__front__replicas": 0}, "'/defaults/front/replicas': minimum: got 0, want 1"),
-    "half a GPU": ({"defaults__engine__resources__gpus": 0.5}, "'/defaults/engine/resources/gpus': got number, want integer"),
-    "a size without unit": ({"defaults__engine__sharedMemory": "lots"}, "'/defaults/engine/sharedMemory': 'lots' does not match"),
+    "half a GPU": (
+        {"defaults__engine__resources__gpus": 0.5},
+        "'/defaults/engine/resources/gpus': got number, want integer",
+    ),
+    "a size without unit": (
+        {"defaults__engine__sharedMemory": "lots"},
+        "'/defaults/engine/sharedMemory': 'lots' does not match",
+    ),
     "memory in words": ({"defaults__engine__resources__memory": "16 GB"}, "'/defaults/engine/resources/memory'"),
-    "an upgrade that is none": ({"defaults__engine__upgrade__strategy": "Rolling"}, "value must be one of 'NewCluster', 'None'"),
+    "an upgrade that is none": (
+        {"defaults__engine__upgrade__strategy": "Rolling"},
+        "value must be one of 'NewCluster', 'None'",
+    ),
     "a store of files": ({"store__url": "file:///data"}, "'/store/url': 'file:///data' does not match"),
     "a bucket that S3 refuses": ({"minio__bucket": "My_Bucket"}, "'/minio/bucket': 'My_Bucket' does not match"),
     "a registry with a slash at its end": ({"image__registry": "a.example.org/"}, "'/image/registry'"),
-    "an allow list of a string": ({"defaults__front__allow": {"*": "me"}}, "'/defaults/front/allow/*': got string, want array"),
+    "an allow list of a string": (
+        {"defaults__front__allow": {"*": "me"}},
+        "'/defaults/front/allow/*': got string, want array",
+    ),
     "an allow list of no method": ({"defaults__front__allow": {"moe": ["me"]}}, "'/defaults/front/allow'"),
     "a caller with a scheme": ({"transport": "mesh", "mesh__callers": ["spiffe://a/ns/b/sa/c"]}, "'/mesh/callers/0'"),
     "a log level that is none": ({"telemetry__logLevel": "LOUD"}, "'/telemetry/logLevel'"),
