@@ -1,11 +1,13 @@
 """Does sparse attention still find what a question needs? Recall over one hop and over two, at equal density.
 
     PYTHONPATH=tests python -m bench.recall [--recipe NAME] [--seeds N...] [--questions N] [--densities D...]
+        [--decode-questions N] [--workers N]
 
 Models are the zoo's `recall`, where a pair and a question are two tokens in a block of noise each, or
 `recall-passages`, where both are as long as a block; from the store that ASSAY_STORE names, and a seed it lacks is
 trained first, in minutes.
-Densities are attended over causal pairs, counted from the chosen blocks and averaged over all layers. One thread.
+Densities are attended over causal pairs, counted from the chosen blocks and averaged over all layers. One thread a
+model; --workers says how many models at a time.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
 import os
 import platform
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
@@ -47,34 +52,41 @@ BAR_KEPT, FLOOR_KEPT = 0.99, 0.40
 Runs = dict[str, list[Answers]]
 
 
-def main(recipe: str, seeds: list[int], count: int, densities: list[float], out: Path | None) -> bool:
+def main(
+    recipe: str,
+    seeds: list[int],
+    count: int,
+    decoded: int,
+    densities: list[float],
+    out: Path | None,
+    workers: int,
+) -> bool:
     """Prints the tables; says whether every bar was met."""
-    torch.set_num_threads(1)
     begun = time.monotonic()
     where = surroundings()
     print(" · ".join(f"{name} {value}" for name, value in where.items()))
+    hops: list[Any] = []
     runs: Runs = {}
-    asked: list[RecallQuestions] = []
-    for seed in seeds:
-        model, trained = model_of(recipe, seed)
-        tokens, pairs = trained["held_out"]["tokens"], trained["held_out"]["pairs"]
-        restated = recipe_of(recipe).stages[-1].restated
-        asked.append(recall_questions(count, pairs, tokens, 10**9 + seed, per_context=PER_CONTEXT, restated=restated))
-        head_dim = model.config.head_dim
-        for name, sparse, mode in settings(densities, head_dim):
-            runs.setdefault(name, []).append(answers(model, asked[-1], PER_CONTEXT, sparse, mode))
-            found = runs[name][-1]
-            print(f"seed {seed}  {name}: {found.right.mean():.3f} at {found.density:.3f}", file=sys.stderr, flush=True)
-    hops = [questions.hops.numpy() for questions in asked]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        each_seed = [(recipe, seed, count, decoded, densities) for seed in seeds]
+        measured = pool.map(measure, *zip(*each_seed, strict=True))
+        for line, asked, found in measured:
+            print(line)
+            hops.append(asked)
+            for name, each in found.items():
+                runs.setdefault(name, []).append(each)
     figures = {mode: tables(runs, hops, densities, mode) for mode in ("prefill", "decode")}
     minutes = (time.monotonic() - begun) / 60
-    print(f"\n{minutes:.1f} minutes, {len(seeds)} models, {count} questions each, {PER_CONTEXT} on a context")
+    print(
+        f"\n{minutes:.1f} minutes, {len(seeds)} models, {count} questions each, {decoded} token by token, "
+        f"{PER_CONTEXT} on a context"
+    )
     document = {
         "bench": "recall",
         "recipe": recipe,
         **where,
         "minutes": round(minutes, 1),
-        "questions": count,
+        "questions": {"prefill": count, "decode": decoded},
         "figures": figures,
     }
     if out is not None:
@@ -83,6 +95,37 @@ def main(recipe: str, seeds: list[int], count: int, densities: list[float], out:
     bars = {mode: each["bars"] for mode, each in figures.items()}
     print(json.dumps({"bench": "recall", "recipe": recipe, **where, "bars": bars}))
     return all(met for each in bars.values() for met in each.values())
+
+
+def measure(
+    recipe: str, seed: int, count: int, decoded: int, densities: list[float]
+) -> tuple[str, NDArray[np.int64], dict[str, Answers]]:
+    """Of one model: a line about its training, the hops of its questions, and its answers in every setting.
+
+    decoded: so many of the questions, the first ones, are asked token by token.
+    """
+    torch.set_num_threads(1)
+    model, trained, line = model_of(recipe, seed)
+    tokens, pairs = trained["held_out"]["tokens"], trained["held_out"]["pairs"]
+    restated = recipe_of(recipe).stages[-1].restated
+    asked = recall_questions(count, pairs, tokens, 10**9 + seed, per_context=PER_CONTEXT, restated=restated)
+    found: dict[str, Answers] = {}
+    for name, sparse, mode in settings(densities, model.config.head_dim):
+        questions = asked if mode == "prefill" else first(asked, decoded)
+        found[name] = answers(model, questions, PER_CONTEXT, sparse, mode)
+        right, density = found[name].right.mean(), found[name].density
+        print(f"seed {seed}  {name}: {right:.3f} at {density:.3f}", file=sys.stderr, flush=True)
+    return line, asked.hops.numpy(), found
+
+
+def first(asked: RecallQuestions, count: int) -> RecallQuestions:
+    return replace(
+        asked,
+        prompts=asked.prompts[:count],
+        answers=asked.answers[:count],
+        hops=asked.hops[:count],
+        needed=asked.needed[:count],
+    )
 
 
 def settings(densities: list[float], head_dim: int) -> list[tuple[str, SparseConfig, Mode]]:
@@ -158,11 +201,11 @@ def judged(figures: dict[str, Any], mode: str) -> tuple[dict[str, bool], list[st
 
 def of_hops(found: list[Answers], hops: list[Any], wanted: int) -> list[Any]:
     """Answers to the questions over `wanted` hops, by model; of each context as many."""
-    return [each.right[of == wanted] for each, of in zip(found, hops, strict=True)]
+    return [each.right[of[: len(each.right)] == wanted] for each, of in zip(found, hops, strict=True)]
 
 
-def model_of(recipe: str, seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The zoo's model in float32, and how it was trained."""
+def model_of(recipe: str, seed: int) -> tuple[PreTrainedModel, dict[str, Any], str]:
+    """The zoo's model in float32, how it was trained, and that in a line."""
     artifacts = Config.from_environment().open_artifacts()
     digest = ensure_model(
         artifacts,
@@ -175,11 +218,11 @@ def model_of(recipe: str, seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
     directory = artifacts.path(digest)
     trained: dict[str, Any] = json.loads((directory / "training.json").read_text())
     found = trained["held_out"]
-    print(
+    line = (
         f"{recipe}, seed {seed}: {trained['parameters']} parameters, trained in {trained['seconds']:.0f} s; dense "
         f"recall {found['accuracy_one_hop']:.3f} over one hop, {found['accuracy_two_hops']:.3f} over two"
     )
-    return load_model(directory, dtype=torch.float32), trained
+    return load_model(directory, dtype=torch.float32), trained, line
 
 
 def surroundings() -> dict[str, Any]:
@@ -196,9 +239,20 @@ if __name__ == "__main__":
     parser.add_argument("--recipe", choices=("recall", "recall-passages"), default="recall")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--questions", type=int, default=2000, help=f"of each model, a multiple of {PER_CONTEXT}")
+    parser.add_argument("--decode-questions", type=int, help="so many of them token by token; all where not given")
     parser.add_argument("--densities", nargs="+", type=float, default=[0.05, 0.1, 0.15, 0.2])
     parser.add_argument("--out", type=Path, help="also write every figure there, as JSON")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="models at a time, a process each")
     chosen = parser.parse_args()
     if BAR_DENSITY not in chosen.densities:
         parser.error(f"--densities need {BAR_DENSITY:g}, at which the bars are")
-    sys.exit(0 if main(chosen.recipe, chosen.seeds, chosen.questions, chosen.densities, chosen.out) else 1)
+    passed = main(
+        chosen.recipe,
+        chosen.seeds,
+        chosen.questions,
+        chosen.decode_questions or chosen.questions,
+        chosen.densities,
+        chosen.out,
+        chosen.workers,
+    )
+    sys.exit(0 if passed else 1)

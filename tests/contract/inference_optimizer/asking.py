@@ -13,6 +13,8 @@ from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 
 # As sparse as a context of 512 tokens allows: blocks of 16, one of them forced at each end.
 SPARSE = api.SparseConfig(block_size=16, sink_tokens=16, window_tokens=16, target_density=0.4, dense_layers=1)
+# The same without a block forced at the beginning, so that the last of them is chosen.
+CHOOSING = api.SparseConfig(block_size=16, sink_tokens=0, window_tokens=16, target_density=0.4, dense_layers=1)
 
 
 @dataclass(frozen=True)

@@ -92,11 +92,6 @@ def sparse(**fields: Any) -> api.SparseConfig:
             NotFound,
             "",
         ),
-        (
-            {"exit": {"mode": SPECULATIVE, "exit_layers": [1]}, "sparse": sparse(variant=api.SPARSE_VARIANT_V1)},
-            Unimplemented,
-            "",
-        ),
         ({"model": ""}, InvalidInput, "model"),
         ({"model": "no-such-label"}, NotFound, ""),
         ({"model": "sha256:" + "0" * 64}, NotFound, ""),

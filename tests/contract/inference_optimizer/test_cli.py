@@ -115,6 +115,12 @@ def test_profile_and_calibrate_and_generate(assay: CommandLine, trained: Any, fi
     assert drafted["text"] == greedy["text"]
     early = assay.document(*asked, "--calibration", calibrated["calibration"])
     assert {token["exit_layer"] for token in early["tokens"]} <= {1, 2, 3, 4}
+    sparse = ("--density", "0.4", *SPARSE)
+    calibrated = assay.document("calibrate", trained.model, *text, *sparse, "--epsilon", "0.5", "--rule", "margin")
+    assert calibrated["sparse"]["target_density"] == 0.4
+    early = assay.document(*asked, "--calibration", calibrated["calibration"])
+    assert early["tokens"] == assay.document(*asked, *sparse, "--calibration", calibrated["calibration"])["tokens"]
+    assert early["usage"]["layers"]
 
 
 def test_generate_continues_standard_input(assay: CommandLine, trained: Any) -> None:

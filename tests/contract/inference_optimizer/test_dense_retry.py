@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from contract.inference_optimizer.asking import SPARSE, decode, generate, request
+from contract.inference_optimizer.conftest import new_id
 from prometheus_client import REGISTRY
 from transformers import AutoTokenizer
 
@@ -104,6 +105,35 @@ def test_speculation_that_overflows_goes_on_densely_without_drafts(
     ids = AutoTokenizer.from_pretrained(trained.artifacts.path(trained.model))(CODE).input_ids
     rest = generate(stub, request(trained.model, [*ids, *answer.tokens[:8]], 8))
     assert (len(answer.tokens), answer.tokens[8:]) == (16, rest.tokens)
+
+
+def test_leaving_early_that_overflows_goes_on_densely_by_all_layers(
+    connection: Connection, stub: Any, trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = api.CalibrateEarlyExitRequest(
+        request_id=new_id(),
+        model=trained.model,
+        text=api.TextSelection(text=trained.text, sequences=40, sequence_tokens=64),
+        epsilon=0.5,
+        exit_layers=[2],
+        rule=api.EXIT_RULE_MARGIN,
+        skip_tokens=48,
+        sparse=SPARSE,
+    )
+    found = connection.run(stub.CalibrateEarlyExit, asked, api.CalibrateEarlyExitResult)
+    assert found.certified
+    early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_RISK_CONTROLLED, calibration=found.calibration)
+    before = generate(stub, request(trained.model, CODE, 16, early_exit=early_exit))
+    assert min(before.exits) == 2
+    spoil(monkeypatch, "block_sparse_decode", lambda key: key.shape[2] > before.usage.prompt_tokens + 7)
+    with counting(1):
+        answer = generate(stub, request(trained.model, CODE, 16, early_exit=early_exit))
+    assert answer.usage.dense_retry
+    # The eighth token said is read in vain by the second layer, and what follows is the whole dense model's.
+    assert (answer.tokens[:8], answer.exits[:8]) == (before.tokens[:8], before.exits[:8])
+    ids = AutoTokenizer.from_pretrained(trained.artifacts.path(trained.model))(CODE).input_ids
+    rest = generate(stub, request(trained.model, [*ids, *answer.tokens[:8]], 8))
+    assert (answer.tokens[8:], answer.exits[8:]) == (rest.tokens, (4,) * 8)
 
 
 def test_a_session_that_overflows_goes_on_densely(

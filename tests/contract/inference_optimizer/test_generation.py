@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import torch
-from contract.inference_optimizer.asking import SPARSE, generate, request
+from contract.inference_optimizer.asking import CHOOSING, SPARSE, generate, request
 from probe.serving import wait_until
 from transformers import AutoTokenizer
 
@@ -126,12 +126,19 @@ def test_speculation_gives_greedy_tokens(stub: Any, trained: Any, layer: int) ->
     assert answer.usage.drafted_tokens >= answer.usage.accepted_tokens == answer.exits.count(layer)
 
 
-@pytest.mark.parametrize("layer", [1, 3])
-def test_speculation_over_sparse_attention_gives_sparse_greedy_tokens(stub: Any, trained: Any, layer: int) -> None:
+@pytest.mark.parametrize(
+    ("variant", "layer"), [(api.SPARSE_VARIANT_ICML, 1), (api.SPARSE_VARIANT_ICML, 3), (api.SPARSE_VARIANT_V1, 2)]
+)
+def test_speculation_over_sparse_attention_gives_sparse_greedy_tokens(
+    stub: Any, trained: Any, variant: api.SparseVariant, layer: int
+) -> None:
+    sparse = api.SparseConfig()
+    sparse.CopyFrom(CHOOSING)
+    sparse.variant = variant
     early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_SPECULATIVE, exit_layers=[layer], draft_tokens=4)
     for prompt in (CODE * 4, CODE[30:] * 5):
-        greedy = generate(stub, request(trained.model, prompt, 48, sparse=SPARSE, ignore_end=True))
-        both = request(trained.model, prompt, 48, sparse=SPARSE, early_exit=early_exit, ignore_end=True)
+        greedy = generate(stub, request(trained.model, prompt, 48, sparse=sparse, ignore_end=True))
+        both = request(trained.model, prompt, 48, sparse=sparse, early_exit=early_exit, ignore_end=True)
         answer = generate(stub, both)
         assert (answer.tokens, answer.text) == (greedy.tokens, greedy.text)
         assert answer.nats == pytest.approx(greedy.nats, abs=NATS)

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from contract.inference_optimizer.asking import SPARSE, generate, request
+from contract.inference_optimizer.asking import CHOOSING, SPARSE, generate, request
 from contract.inference_optimizer.conftest import new_id
 from prometheus_client import REGISTRY
 from safetensors.numpy import load
@@ -63,6 +63,70 @@ def test_calibrated_thresholds_are_generated_by(
     assert min(answer.exits) < 4
     with pytest.raises(FailedPrecondition, match="another checkpoint"):
         generate(stub, request(trained.other, CODE, 4, early_exit=early_exit))
+
+
+def test_a_calibration_made_under_sparse_attention_is_generated_under_it(
+    connection: Connection, stub: Any, trained: Any, calibration: Any
+) -> None:
+    def calibrate(epsilon: float) -> api.CalibrateEarlyExitResult:
+        asked = api.CalibrateEarlyExitRequest(
+            request_id=new_id(),
+            model=trained.model,
+            text=text(trained, 24, 96),
+            epsilon=epsilon,
+            delta=0.1,
+            rule=api.EXIT_RULE_MARGIN,
+            skip_tokens=72,
+            sparse=CHOOSING,
+        )
+        found: api.CalibrateEarlyExitResult = connection.run(
+            stub.CalibrateEarlyExit, asked, api.CalibrateEarlyExitResult
+        )
+        return found
+
+    def early(calibrated: str, sparse: api.SparseConfig | None = None) -> Any:
+        early_exit = api.EarlyExitConfig(mode=api.EARLY_EXIT_MODE_RISK_CONTROLLED, calibration=calibrated)
+        asked = request(trained.model, CODE * 3, 32, sparse=sparse, early_exit=early_exit, ignore_end=True)
+        return generate(stub, asked)
+
+    found = calibrate(0.4)
+    assert found.certified
+    assert found.risk <= 0.4
+    assert (found.sparse.target_density, found.sparse.block_size, found.sparse.degree) == (0.4, 16, 3)
+    answer = early(found.calibration)
+    assert answer.exits[0] == 4
+    assert min(answer.exits) < 4
+    assert answer.usage.density < 0.8
+    assert answer.usage.layers[0].fallback
+    for sparse in (CHOOSING, found.sparse):  # what is asked for, its defaults left out or filled in, is what was made
+        assert early(found.calibration, sparse).tokens == answer.tokens
+    other = api.SparseConfig()
+    other.CopyFrom(CHOOSING)
+    other.target_density = 0.5
+    with pytest.raises(FailedPrecondition, match=r"sparse\.target_density: is 0\.5, .* at 0\.4; leave sparse out"):
+        early(found.calibration, other)
+    with pytest.raises(FailedPrecondition, match="calibrated on dense attention; leave it out"):
+        early(calibration.calibration, CHOOSING)
+
+    # Nothing certified: no token leaves, and the tokens are those of sparse greedy decoding.
+    careful = calibrate(1e-6)
+    assert not careful.certified
+    whole = early(careful.calibration)
+    greedy = generate(stub, request(trained.model, CODE * 3, 32, sparse=CHOOSING, ignore_end=True))
+    assert whole.tokens == greedy.tokens
+    assert set(whole.exits) == {4}
+    assert whole.usage.density == greedy.usage.density
+
+
+def test_sparse_settings_that_do_not_fit_are_not_calibrated_under(
+    connection: Connection, stub: Any, trained: Any
+) -> None:
+    asked = api.CalibrateEarlyExitRequest(
+        request_id=new_id(), model=trained.model, text=text(trained, 4, 48), sparse=api.SparseConfig(block_size=24)
+    )
+    with pytest.raises(InvalidInput) as caught:
+        connection.run(stub.CalibrateEarlyExit, asked, api.CalibrateEarlyExitResult)
+    assert [violation.field for violation in caught.value.violations] == ["sparse.block_size"]
 
 
 def test_a_model_of_no_numbers_is_the_same_error_everywhere(connection: Connection, stub: Any, trained: Any) -> None:

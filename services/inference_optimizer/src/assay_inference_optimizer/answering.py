@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor
-from transformers import Cache
 
 from assay.engine.step import StepContext
-from assay.errors import Aborted, FailedPrecondition, InvalidInput, ResourceExhausted, Unimplemented
+from assay.errors import Aborted, FailedPrecondition, InvalidInput, ResourceExhausted
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
-from assay_inference_optimizer import kinds
-from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
-from assay_inference_optimizer.core.early_exit.risk_controlled import generate as leave_early
-from assay_inference_optimizer.core.early_exit.speculative import speculate
 from assay_inference_optimizer.core.generation.answer_text import AnswerText
 from assay_inference_optimizer.core.generation.cache_facts import densities, fallbacks, held_bytes
-from assay_inference_optimizer.core.generation.request import Context, Drafted, Ended, NewToken, Request
+from assay_inference_optimizer.core.generation.request import Context, Ended, NewToken, Request
 from assay_inference_optimizer.core.generation.sampling import Sampling
 from assay_inference_optimizer.core.generation.score import Scorer
 from assay_inference_optimizer.core.generation.served_model import ServedModel
-from assay_inference_optimizer.core.generation.sparse_bytes import ROLLBACK_TOKENS
+from assay_inference_optimizer.early_answers import early_exit_of
 from assay_inference_optimizer.serving import SESSIONS, SWEEPER, use_model
 from assay_inference_optimizer.session_caches import Kept
 from assay_inference_optimizer.session_records import (
@@ -51,7 +45,6 @@ from assay_inference_optimizer.translate import (
 
 MESSAGE_TOKENS = 64
 MESSAGE_INTERVAL_S = 0.03  # the first token goes at once; after it, several a message
-DRAFT_TOKENS = 8
 
 
 def generate(request: api.GenerateRequest, context: StepContext) -> Iterator[api.GenerateResponse]:
@@ -69,20 +62,14 @@ def _asked(served: ServedModel, request: api.GenerateRequest, context: StepConte
     sampling = _fitted(served, sampling, len(ids))
     served.check_length(len(ids), sampling.max_new_tokens)
     sparse = sparse_of(request.sparse) if request.HasField("sparse") else None
-    drafting = _drafting(served, request.early_exit, sampling, context)
+    early = early_exit_of(served, request.early_exit, sparse, sampling, context)
     rollback = None
-    if drafting is not None and sparse is not None:
-        if request.early_exit.mode != api.EARLY_EXIT_MODE_SPECULATIVE:
-            raise Unimplemented(
-                "early_exit.mode: leaving early by a calibration is not served with sparse attention, which the layers "
-                "that are left out would have to follow later; speculate, or leave one of them out"
-            )
-        # What is verified may be taken back, as far as the beginning of the answer.
-        rollback = max(ROLLBACK_TOKENS, sparse.block_size, sampling.max_new_tokens)
+    if early is not None:
+        sparse, rollback = early.sparse, early.rollback_tokens
     cache = served.new_cache(sparse, rollback_tokens=rollback)
     size = served.bytes_of(len(ids) + sampling.max_new_tokens, sparse, rollback)
     SESSIONS.budget.reserve(size, "this request")
-    drafts = drafting(torch.tensor([ids], device=served.model.device), cache) if drafting else None
+    drafts = early.start(torch.tensor([ids], device=served.model.device), cache) if early else None
     return Request(
         Context(cache, pending=list(ids)),
         sampling,
@@ -268,103 +255,3 @@ def _messages(served: ServedModel, asked: Request) -> Iterator[api.Generated]:
         if now - sent >= MESSAGE_INTERVAL_S or len(message.tokens) >= MESSAGE_TOKENS:
             yield message
             message, sent = api.Generated(), now
-
-
-Drafting = Callable[[Tensor, Cache], Iterator[Drafted]]
-
-
-def _drafting(
-    served: ServedModel, early_exit: api.EarlyExitConfig, sampling: Sampling, context: StepContext
-) -> Drafting | None:
-    """How the request leaves the model early; None where it takes every layer. Raises what is wrong with the asking."""
-    mode = early_exit.mode
-    if mode in (api.EARLY_EXIT_MODE_UNSPECIFIED, api.EARLY_EXIT_MODE_NONE):
-        return None
-    if mode not in api.EarlyExitMode.values():
-        raise InvalidInput("early_exit.mode", f"{mode} is unknown; upgrade the service, or choose another")
-    if sampling.temperature:
-        raise InvalidInput("sampling.temperature", "must be 0 with early_exit, which decodes greedily")
-    if sampling.alternatives:
-        raise InvalidInput("sampling.alternatives", "are not given with early_exit; leave them out")
-    ends = () if sampling.ignore_end else served.ends
-    if mode == api.EARLY_EXIT_MODE_RISK_CONTROLLED:
-        thresholds = _thresholds(served, early_exit, context)
-        return lambda ids, cache: _leaving(served, thresholds, ids, cache, sampling, ends, context)
-    layer = _draft_layer(served, early_exit)
-    draft_tokens = early_exit.draft_tokens or DRAFT_TOKENS
-    return lambda ids, cache: _speculating(served, layer, draft_tokens, ids, cache, sampling, ends, context)
-
-
-def _draft_layer(served: ServedModel, early_exit: api.EarlyExitConfig) -> int:
-    layers = tuple(early_exit.exit_layers)
-    if len(layers) != 1:
-        raise InvalidInput("early_exit.exit_layers", f"are {len(layers)}; give the one layer to draft with")
-    if not 1 <= layers[0] < served.layers:
-        raise InvalidInput(
-            "early_exit.exit_layers[0]", f"is {layers[0]}; this model's exits are 1 to {served.layers - 1}"
-        )
-    if early_exit.draft_tokens < 0:
-        raise InvalidInput(
-            "early_exit.draft_tokens", f"is {early_exit.draft_tokens}; give 0 for {DRAFT_TOKENS}, or more"
-        )
-    return layers[0]
-
-
-def _thresholds(served: ServedModel, early_exit: api.EarlyExitConfig, context: StepContext) -> Thresholds:
-    if not early_exit.calibration:
-        raise FailedPrecondition(
-            "early_exit.calibration: is empty; leaving early needs thresholds, which CalibrateEarlyExit gives",
-            reason="NOT_CALIBRATED",
-        )
-    found = context.artifacts.get(early_exit.calibration)
-    if found.manifest.kind != kinds.THRESHOLDS:
-        raise InvalidInput(
-            "early_exit.calibration",
-            f"is an artifact of kind {found.manifest.kind}; give one of kind {kinds.THRESHOLDS}",
-        )
-    thresholds = Thresholds.from_json(context.artifacts.read(found.digest, "thresholds.json"))
-    thresholds.check_model(served.digest)
-    return thresholds
-
-
-def _speculating(
-    served: ServedModel,
-    layer: int,
-    draft_tokens: int,
-    ids: Tensor,
-    cache: Cache,
-    sampling: Sampling,
-    ends: Collection[int],
-    context: StepContext,
-) -> Iterator[Drafted]:
-    rounds = speculate(
-        served.model,
-        ids,
-        layer,
-        sampling.max_new_tokens,
-        draft_tokens=draft_tokens,
-        eos=ends,
-        cancel=context.cancel,
-        cache=cache,
-    )
-    for settled in rounds:
-        # What the lower layers proposed and all layers confirmed was known at the exit already.
-        by = [layer] * settled.accepted + [served.layers] * (len(settled.tokens) - settled.accepted)
-        yield Drafted(settled.tokens, settled.log_probabilities, by, settled.drafted, settled.accepted)
-
-
-def _leaving(
-    served: ServedModel,
-    thresholds: Thresholds,
-    ids: Tensor,
-    cache: Cache,
-    sampling: Sampling,
-    ends: Collection[int],
-    context: StepContext,
-) -> Iterator[Drafted]:
-    tokens = leave_early(
-        served.model, ids, thresholds, sampling.max_new_tokens, eos=ends, cancel=context.cancel, cache=cache
-    )
-    for said in tokens:
-        # None: a piece of the prompt was read.
-        yield Drafted([said.token], [said.log_probability], [said.exit_layer]) if said else Drafted((), (), ())

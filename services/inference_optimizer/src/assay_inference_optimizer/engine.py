@@ -15,14 +15,8 @@ from assay.engine.step import StepContext
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
-from assay_inference_optimizer import answering, kinds, selection_steps, steps
+from assay_inference_optimizer import answering, exit_steps, kinds, selection_steps, steps
 from assay_inference_optimizer.core.attention_benchmark import BenchmarkSettings, run_benchmark
-from assay_inference_optimizer.core.early_exit.calibrate import Thresholds, calibrate, plug_in, prompt_losses
-from assay_inference_optimizer.core.early_exit.curves import saving
-from assay_inference_optimizer.core.early_exit.exit_profile import ExitProfile
-from assay_inference_optimizer.core.early_exit.profile import profile
-from assay_inference_optimizer.core.early_exit.token_classes import token_classes
-from assay_inference_optimizer.core.generation.served_model import ServedModel
 from assay_inference_optimizer.core.sparse.inspect import inspect as inspect_selection
 from assay_inference_optimizer.report import block_heat_map
 from assay_inference_optimizer.results import document_of, json_of, put_result, windows_of
@@ -30,18 +24,14 @@ from assay_inference_optimizer.section import write_section
 from assay_inference_optimizer.selection_steps import DEFAULT_LENGTH
 from assay_inference_optimizer.serving import MODELS, use_model
 from assay_inference_optimizer.translate import (
-    RULES,
     benchmark_to_proto,
-    calibration_to_proto,
     inspection_to_proto,
     model_to_proto,
-    profile_to_proto,
     sparse_of,
 )
 
 STEPS_AT_ONCE = 2
 DEFAULT_SEQUENCE_TOKENS = 512
-PROFILE_BATCH = 8
 
 # Two steps compute side by side; more threads than cores would make each wait for the other.
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // STEPS_AT_ONCE))
@@ -107,31 +97,6 @@ def _trained_tokens(parameters: Mapping[str, Any]) -> int:
     return min(max(known), DEFAULT_SEQUENCE_TOKENS) if known else DEFAULT_SEQUENCE_TOKENS
 
 
-def profile_early_exit(request: own.ProfileStep, context: StepContext) -> api.ProfileEarlyExitResult:
-    with use_model(context.artifacts, request.model) as served:
-        found = _profile(served, request.text, context)
-    result = profile_to_proto(found)
-    files = {**found.to_files(), "profile.json": json_of(document_of(result))}
-    result.profile = put_result(context, kinds.PROFILE, files, request.model, request.text)
-    return result
-
-
-def calibrate_early_exit(request: own.CalibrateStep, context: StepContext) -> api.CalibrateEarlyExitResult:
-    with use_model(context.artifacts, request.model) as served:
-        found = _profile(served, request.text, context, list(request.exit_layers), request.skip_tokens)
-    tried = [RULES[request.rule]] if request.rule else list(found.rules)
-    thresholds = [
-        calibrate(found, model=request.model, rule=rule, epsilon=request.epsilon, delta=request.delta / len(tried))
-        for rule in tried
-    ]
-    best = max(thresholds, key=lambda one: one.gross)
-    result = calibration_to_proto(best, _plug_in_saving(found, best))
-    result.delta = request.delta
-    files = {"thresholds.json": best.to_json(), **found.to_files()}
-    result.calibration = put_result(context, kinds.THRESHOLDS, files, request.model, request.text)
-    return result
-
-
 def benchmark(request: api.BenchmarkAttentionRequest, context: StepContext) -> api.BenchmarkAttentionResult:
     device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device == "cuda"
@@ -176,34 +141,6 @@ def section(request: own.WriteSectionStep, context: StepContext) -> checkup_pb2.
     return checkup_pb2.ExamineResult(section=write_section(context.artifacts, request))
 
 
-def _profile(
-    served: ServedModel,
-    text: api.TextSelection,
-    context: StepContext,
-    exit_layers: list[int] | None = None,
-    skip: int = 0,
-) -> ExitProfile:
-    ids = windows_of(served, text, context)
-    return profile(
-        served.model,
-        ids.split(PROFILE_BATCH),
-        classes=token_classes(served.tokenizer, served.vocabulary),
-        exit_layers=exit_layers or None,
-        skip=skip,
-        cancel=context.cancel,
-        progress=lambda done, total, unit="", **figures: context.progress(done, len(ids), unit, **figures),
-    )
-
-
-def _plug_in_saving(found: ExitProfile, thresholds: Thresholds) -> float:
-    index = plug_in(prompt_losses(found, thresholds.rule), thresholds.epsilon)
-    if index is None:
-        return 0.0
-    sums, tokens = found.rules[thresholds.rule], found.tokens.sum()
-    depth, heads = (float(each[:, index].sum() / tokens) for each in (sums.depth, sums.heads))
-    return saving(found, depth, heads).gross
-
-
 STEPS = {
     steps.GENERATE: answering.generate,
     steps.SCORE: answering.score,
@@ -219,8 +156,9 @@ STEPS = {
     steps.NEXT_SETTINGS: selection_steps.next_settings,
     steps.PLAN: selection_steps.plan,
     steps.COMPARE: selection_steps.compare_selection,
-    steps.PROFILE: profile_early_exit,
-    steps.CALIBRATE: calibrate_early_exit,
+    steps.COUNT_EXITS: exit_steps.count_exits,
+    steps.PROFILE: exit_steps.profile_early_exit,
+    steps.CALIBRATE: exit_steps.calibrate_early_exit,
     steps.BENCHMARK: benchmark,
     steps.INSPECT: inspect,
     steps.WRITE_SECTION: section,

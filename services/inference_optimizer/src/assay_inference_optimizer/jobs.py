@@ -15,6 +15,8 @@ from assay_inference_optimizer.requests import check_skipped, loss_increase_of, 
 FULL_NAME = "assay.inference_optimizer.v1.InferenceOptimizerService"
 # Sequences of 512 tokens or what the model reads; enough for a first answer in minutes on two cores.
 PLAN_SEQUENCES, COMPARE_SEQUENCES, PROFILE_SEQUENCES, CALIBRATE_SEQUENCES = 16, 32, 64, 1000
+# Windows that a step counts the exits of, and how many such steps there may be: more windows make them larger.
+COUNTED_SEQUENCES, MOST_COUNTS = 16, 256
 EXAMINED_SEQUENCES = {"plan": 16, "comparison": 16, "profile": 32}
 EXAMINED_DENSITY = 0.2
 MANY_BLOCKS = 32
@@ -61,26 +63,24 @@ async def compare_selection(run: Run, request: api.CompareSelectionRequest) -> a
 
 
 async def profile_early_exit(run: Run, request: api.ProfileEarlyExitRequest) -> api.ProfileEarlyExitResult:
+    """A step for every few windows; what they counted adds up."""
     found = await _resolve(run, request.model, request.text, "test", PROFILE_SEQUENCES)
-    return await run.step(
-        "profile", steps.PROFILE, own.ProfileStep(model=found.model, text=found.text), model_id=found.model
-    )
+    counts = await _counted(run, found, own.CountExitsStep())
+    return await run.step("profile", steps.PROFILE, own.ProfileStep(model=found.model, text=found.text, counts=counts))
 
 
 async def calibrate_early_exit(run: Run, request: api.CalibrateEarlyExitRequest) -> api.CalibrateEarlyExitResult:
+    """The same; thresholds are chosen once all is counted."""
     found = await _resolve(run, request.model, request.text, "calibration", CALIBRATE_SEQUENCES)
     epsilon, delta = risk_of(request)
     check_skipped(request.skip_tokens, found.text.sequence_tokens)
-    step = own.CalibrateStep(
-        model=found.model,
-        text=found.text,
-        epsilon=epsilon,
-        delta=delta,
-        exit_layers=request.exit_layers,
-        rule=request.rule,
-        skip_tokens=request.skip_tokens,
-    )
-    return await run.step("calibrate", steps.CALIBRATE, step, model_id=found.model)
+    step = own.CalibrateStep(model=found.model, text=found.text, epsilon=epsilon, delta=delta, rule=request.rule)
+    each = own.CountExitsStep(exit_layers=request.exit_layers, skip_tokens=request.skip_tokens)
+    if request.HasField("sparse"):
+        for one in (step, each):
+            one.sparse.CopyFrom(request.sparse)
+    step.counts.extend(await _counted(run, found, each))
+    return await run.step("calibrate", steps.CALIBRATE, step)
 
 
 async def benchmark_attention(run: Run, request: api.BenchmarkAttentionRequest) -> api.BenchmarkAttentionResult:
@@ -148,6 +148,23 @@ async def _measured(
     """The losses under each setting, as artifacts."""
     wanted = [own.MeasureStep(model=model, windows=windows.artifact, sparse=setting) for setting in settings]
     return [one.artifact for one in await run.map(name, steps.MEASURE, wanted, model_id=model)]
+
+
+async def _counted(run: Run, found: own.Resolved, each: own.CountExitsStep) -> list[str]:
+    """What every few windows of the text counted, as artifacts. each: how."""
+    windows = await run.step("cut", steps.CUT, own.CutStep(model=found.model, text=found.text), model_id=found.model)
+    size = max(COUNTED_SEQUENCES, -(-windows.sequences // MOST_COUNTS))
+    wanted = []
+    for first in range(0, windows.sequences, size):
+        one = own.CountExitsStep(
+            model=found.model,
+            windows=windows.artifact,
+            first=first,
+            sequences=min(size, windows.sequences - first),
+        )
+        one.MergeFrom(each)
+        wanted.append(one)
+    return [one.artifact for one in await run.map("count", steps.COUNT_EXITS, wanted, model_id=found.model)]
 
 
 PLAN_SPARSITY = Job(f"/{FULL_NAME}/PlanSparsity", api.PlanSparsityRequest, api.PlanSparsityResult, plan_sparsity)

@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from google.protobuf import json_format
+from safetensors.torch import load, save
 from torch import Tensor
 
 from assay.engine.step import StepContext
@@ -15,8 +16,10 @@ from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.models.windows import check_size, cut_windows
 from assay.zoo.corpus import read_split
+from assay_inference_optimizer import kinds
 from assay_inference_optimizer.core.generation.served_model import ServedModel
 
+WINDOWS_FILE = "windows.safetensors"
 PACKAGES = ("assay-inference-optimizer", "assay-kernels", "numpy", "torch", "transformers")
 
 
@@ -31,6 +34,16 @@ def windows_of(served: ServedModel, text: api.TextSelection, context: StepContex
     if not there.sequences:
         raise InvalidInput("text", f"fills no window of {text.sequence_tokens} tokens; give more, or ask for less")
     return there.spread(min(text.sequences, there.sequences)).ids
+
+
+def put_windows(context: StepContext, ids: Tensor, model: str, text: api.TextSelection) -> str:
+    """The digest of windows that several steps measure on."""
+    return put_result(context, kinds.WINDOWS, {WINDOWS_FILE: save({"ids": ids.contiguous()})}, model, text)
+
+
+def read_windows(digest: str, context: StepContext) -> Tensor:
+    """[S, T] int64."""
+    return load(context.artifacts.read(digest, WINDOWS_FILE))["ids"]
 
 
 def put_result(context: StepContext, kind: str, files: Mapping[str, bytes], model: str, text: api.TextSelection) -> str:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from safetensors.torch import load, save
-from torch import Tensor
-
 from assay.engine.step import StepContext
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay.inference_optimizer.v1 import steps_pb2 as own
@@ -20,7 +17,15 @@ from assay_inference_optimizer.core.sparse.plan_sparsity import (
 )
 from assay_inference_optimizer.core.sparse.quality import SequenceLosses, compare, sequence_losses
 from assay_inference_optimizer.core.sparse.speed import predict_speed
-from assay_inference_optimizer.results import document_of, json_of, put, put_result, windows_of
+from assay_inference_optimizer.results import (
+    document_of,
+    json_of,
+    put,
+    put_result,
+    put_windows,
+    read_windows,
+    windows_of,
+)
 from assay_inference_optimizer.serving import use_model
 from assay_inference_optimizer.translate import (
     METHODS,
@@ -31,24 +36,21 @@ from assay_inference_optimizer.translate import (
     sparse_to_proto,
 )
 
-WINDOWS_FILE, LOSSES_FILE = "windows.safetensors", "losses.json"
+LOSSES_FILE = "losses.json"
 DEFAULT_LENGTH = 4096  # of prompts that speed is predicted for, where a model sets no limit
 
 
 def cut(request: own.CutStep, context: StepContext) -> own.Windows:
     with use_model(context.artifacts, request.model) as served:
         ids = windows_of(served, request.text, context)
-    files = {WINDOWS_FILE: save({"ids": ids.contiguous()})}
-    return own.Windows(
-        artifact=put_result(context, kinds.WINDOWS, files, request.model, request.text), sequences=len(ids)
-    )
+    return own.Windows(artifact=put_windows(context, ids, request.model, request.text), sequences=len(ids))
 
 
 def measure(request: own.MeasureStep, context: StepContext) -> own.Measured:
     sparse = sparse_of(request.sparse)
     with use_model(context.artifacts, request.model) as served:
         served.new_cache(sparse)  # refuses settings that do not fit, by their names in the request
-        ids: Tensor = load(context.artifacts.read(request.windows, WINDOWS_FILE))["ids"]
+        ids = read_windows(request.windows, context)
         losses = sequence_losses(served.model, ids, sparse, cancel=context.cancel, progress=context.progress)
     artifact = put(
         context,

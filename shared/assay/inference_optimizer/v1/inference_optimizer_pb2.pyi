@@ -612,7 +612,7 @@ class Suitability(_message.Message):
     def __init__(self, rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., disagreement: _Optional[float] = ..., disagreement_bound: _Optional[float] = ..., tokens: _Optional[int] = ..., p_by_prompt: _Optional[float] = ...) -> None: ...
 
 class CalibrateEarlyExitRequest(_message.Message):
-    __slots__ = ("request_id", "model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens")
+    __slots__ = ("request_id", "model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens", "sparse")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -621,6 +621,7 @@ class CalibrateEarlyExitRequest(_message.Message):
     EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     SKIP_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     text: TextSelection
@@ -629,7 +630,8 @@ class CalibrateEarlyExitRequest(_message.Message):
     exit_layers: _containers.RepeatedScalarFieldContainer[int]
     rule: ExitRule
     skip_tokens: int
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., text: _Optional[_Union[TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., skip_tokens: _Optional[int] = ...) -> None: ...
+    sparse: SparseConfig
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., text: _Optional[_Union[TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., skip_tokens: _Optional[int] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ...) -> None: ...
 
 class CalibrateEarlyExitResponse(_message.Message):
     __slots__ = ("operation",)
@@ -638,7 +640,7 @@ class CalibrateEarlyExitResponse(_message.Message):
     def __init__(self, operation: _Optional[_Union[_operations_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class CalibrateEarlyExitResult(_message.Message):
-    __slots__ = ("calibration", "rule", "threshold", "exit_layers", "epsilon", "delta", "risk", "gross_saving", "net_saving", "plug_in_saving", "prompts", "certified")
+    __slots__ = ("calibration", "rule", "threshold", "exit_layers", "epsilon", "delta", "risk", "gross_saving", "net_saving", "plug_in_saving", "prompts", "certified", "sparse")
     CALIBRATION_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -651,6 +653,7 @@ class CalibrateEarlyExitResult(_message.Message):
     PLUG_IN_SAVING_FIELD_NUMBER: _ClassVar[int]
     PROMPTS_FIELD_NUMBER: _ClassVar[int]
     CERTIFIED_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
     calibration: str
     rule: ExitRule
     threshold: float
@@ -663,7 +666,8 @@ class CalibrateEarlyExitResult(_message.Message):
     plug_in_saving: float
     prompts: int
     certified: bool
-    def __init__(self, calibration: _Optional[str] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., risk: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., plug_in_saving: _Optional[float] = ..., prompts: _Optional[int] = ..., certified: _Optional[bool] = ...) -> None: ...
+    sparse: SparseConfig
+    def __init__(self, calibration: _Optional[str] = ..., rule: _Optional[_Union[ExitRule, str]] = ..., threshold: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., risk: _Optional[float] = ..., gross_saving: _Optional[float] = ..., net_saving: _Optional[float] = ..., plug_in_saving: _Optional[float] = ..., prompts: _Optional[int] = ..., certified: _Optional[bool] = ..., sparse: _Optional[_Union[SparseConfig, _Mapping]] = ...) -> None: ...
 
 class BenchmarkAttentionRequest(_message.Message):
     __slots__ = ("request_id", "phase", "device", "length", "batch", "query_heads", "kv_heads", "head_dim", "dtype", "rounds", "sparse")

@@ -123,16 +123,42 @@ class CompareStep(_message.Message):
     losses: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., selections: _Optional[_Iterable[_Union[_inference_optimizer_pb2.Selection, str]]] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., losses: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class CountExitsStep(_message.Message):
+    __slots__ = ("model", "windows", "first", "sequences", "exit_layers", "skip_tokens", "sparse")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    WINDOWS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    SKIP_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    windows: str
+    first: int
+    sequences: int
+    exit_layers: _containers.RepeatedScalarFieldContainer[int]
+    skip_tokens: int
+    sparse: _inference_optimizer_pb2.SparseConfig
+    def __init__(self, model: _Optional[str] = ..., windows: _Optional[str] = ..., first: _Optional[int] = ..., sequences: _Optional[int] = ..., exit_layers: _Optional[_Iterable[int]] = ..., skip_tokens: _Optional[int] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ...) -> None: ...
+
+class ExitCounts(_message.Message):
+    __slots__ = ("artifact",)
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    artifact: str
+    def __init__(self, artifact: _Optional[str] = ...) -> None: ...
+
 class ProfileStep(_message.Message):
-    __slots__ = ("model", "text")
+    __slots__ = ("model", "text", "counts")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ...) -> None: ...
+    counts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., counts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CalibrateStep(_message.Message):
-    __slots__ = ("model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens")
+    __slots__ = ("model", "text", "epsilon", "delta", "exit_layers", "rule", "skip_tokens", "sparse", "counts")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +166,8 @@ class CalibrateStep(_message.Message):
     EXIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     SKIP_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SPARSE_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: _inference_optimizer_pb2.TextSelection
     epsilon: float
@@ -147,7 +175,9 @@ class CalibrateStep(_message.Message):
     exit_layers: _containers.RepeatedScalarFieldContainer[int]
     rule: _inference_optimizer_pb2.ExitRule
     skip_tokens: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[_inference_optimizer_pb2.ExitRule, str]] = ..., skip_tokens: _Optional[int] = ...) -> None: ...
+    sparse: _inference_optimizer_pb2.SparseConfig
+    counts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[_Union[_inference_optimizer_pb2.TextSelection, _Mapping]] = ..., epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., exit_layers: _Optional[_Iterable[int]] = ..., rule: _Optional[_Union[_inference_optimizer_pb2.ExitRule, str]] = ..., skip_tokens: _Optional[int] = ..., sparse: _Optional[_Union[_inference_optimizer_pb2.SparseConfig, _Mapping]] = ..., counts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class InspectStep(_message.Message):
     __slots__ = ("model", "text", "sparse")

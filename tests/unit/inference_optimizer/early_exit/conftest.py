@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from transformers import (
 
 from assay.cancel import CancelToken
 from assay_inference_optimizer.core.early_exit.exit_loss import exit_loss
+from assay_inference_optimizer.core.sparse.config import Method, SparseConfig, Variant
 
 # A loaded machine is no reason to fail, and the same examples everywhere none to wonder.
 settings.register_profile("early-exit", deadline=None, derandomize=True)
@@ -44,6 +46,16 @@ SHAPE: dict[str, Any] = {
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 1,
+}
+# Of up to 16 blocks a query is left two or three to choose, beside its own and the one before.
+SPARSE = SparseConfig(block_size=16, sink_tokens=0, window_tokens=16, target_density=0.3, dense_layers=1)
+CHOICES = {
+    "icml": SPARSE,
+    "v1": replace(SPARSE, variant=Variant.V1),
+    "one_hop": replace(SPARSE, method=Method.ONE_HOP),
+    "oracle": replace(SPARSE, method=Method.ORACLE),
+    "random": replace(SPARSE, method=Method.RANDOM),
+    "sink_window": replace(SPARSE, method=Method.SINK_WINDOW),
 }
 
 
@@ -88,6 +100,16 @@ def seeded(name: str, layers: int = 4) -> PreTrainedModel:
     return model
 
 
+def sharpened(name: str) -> PreTrainedModel:
+    """Attention that prefers some blocks: scores that all but tie would prove nothing."""
+    model = seeded(name)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "q_proj" in key or "k_proj" in key:
+                parameter.mul_(3.0)
+    return model
+
+
 def source_bytes() -> Tensor:
     """Source of a few modules, as bytes below 128."""
     text = b"".join(Path(str(module.__file__)).read_bytes() for module in (argparse, ast, dataclasses, textwrap))
@@ -123,6 +145,18 @@ def one_thread() -> Iterator[None]:
 def build() -> Callable[..., PreTrainedModel]:
     """`build("llama", layers)`: a seeded tiny model of that family."""
     return seeded
+
+
+@pytest.fixture
+def sharp() -> Callable[[str], PreTrainedModel]:
+    """`sharp("llama")`: a seeded tiny model of four layers to attend sparsely with."""
+    return sharpened
+
+
+@pytest.fixture
+def long_prompts() -> Tensor:
+    """[3, 200] random ids: twelve blocks and a half."""
+    return torch.randint(2, VOCABULARY, (3, 200), generator=torch.Generator().manual_seed(2))
 
 
 @pytest.fixture(params=sorted(FAMILIES))

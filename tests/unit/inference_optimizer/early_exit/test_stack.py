@@ -23,6 +23,7 @@ from transformers import (
 
 from assay.errors import FailedPrecondition, InvalidInput, Unimplemented
 from assay_inference_optimizer.core.early_exit.parts import parts_of
+from assay_inference_optimizer.core.early_exit.residual import Residual
 from assay_inference_optimizer.core.early_exit.rollback import check_rollback, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import stack_of
 
@@ -37,8 +38,8 @@ def test_parts_of_any_length_give_the_models_own_logits(family: PreTrainedModel,
         cache = stack.new_cache()
         # Lower layers token by token, upper layers in pieces of 1, 4 and 7: as drafting and verifying use them.
         kept = [stack.run(0, boundary, stack.embed(ids[:, i : i + 1]), cache)[0] for i in range(12)]
-        pieces = [torch.cat(kept[piece], dim=1) for piece in (slice(1), slice(1, 5), slice(5, 12))]
-        found = [stack.logits(stack.run(boundary, stack.depth, piece, cache)[0]) for piece in pieces]
+        pieces = [Residual.joined(kept[piece]) for piece in (slice(1), slice(1, 5), slice(5, 12))]
+        found = [stack.logits(stack.run(boundary, stack.depth, piece, cache)[0].hidden) for piece in pieces]
         torch.testing.assert_close(torch.cat(found, dim=1), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -59,9 +60,9 @@ def test_a_mark_brings_back_every_layer_twice(family: PreTrainedModel, tokens: T
     stack.run(0, 4, stack.embed(ids[:, :6]), cache)
     here, answers = mark(cache, 0, 4), []
     for _ in range(3):
-        hidden, _ = stack.run(0, 4, stack.embed(ids[:, 6:7]), cache)
+        after, _ = stack.run(0, 4, stack.embed(ids[:, 6:7]), cache)
         stack.run(0, 4, stack.embed(ids[:, 7:]), cache)
-        answers.append(hidden)
+        answers.append(after.hidden)
         restore(cache, here)
     assert torch.equal(answers[0], answers[1])
     assert torch.equal(answers[0], answers[2])

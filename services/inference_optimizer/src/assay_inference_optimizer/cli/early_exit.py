@@ -13,7 +13,16 @@ from assay.cli.tables import print_table
 from assay.errors import InvalidInput
 from assay.inference_optimizer.v1 import inference_optimizer_pb2 as api
 from assay_inference_optimizer.cli.group import SERVICE, inference_optimizer
-from assay_inference_optimizer.cli.request import document_of, model_digest, run, text_options, text_selection
+from assay_inference_optimizer.cli.request import (
+    density_option,
+    document_of,
+    model_digest,
+    run,
+    sparse_config,
+    sparse_options,
+    text_options,
+    text_selection,
+)
 
 RULES = {
     "max-probability": api.EXIT_RULE_MAX_PROBABILITY,
@@ -78,6 +87,8 @@ def profile_exit(session: CommandSession, model: str, **options: Any) -> None:
 @click.option("--rule", type=click.Choice(list(RULES)), help="[default: the one that saves most]")
 @click.option("--exit-layers", default="", help="Where to leave, separated by commas.  [default: every layer]")
 @click.option("--skip-tokens", type=int, default=0, help="First tokens of a sequence that are context only.")
+@density_option(None)
+@sparse_options
 def calibrate(session: CommandSession, model: str, rule: str | None, exit_layers: str, **options: Any) -> None:
     """Chooses thresholds by which tokens may leave MODEL early, with a bounded risk."""
     exits = _whole_numbers("--exit-layers", exit_layers)
@@ -91,6 +102,7 @@ def calibrate(session: CommandSession, model: str, rule: str | None, exit_layers
             exit_layers=exits,
             rule=RULES[rule] if rule else api.EXIT_RULE_UNSPECIFIED,
             skip_tokens=options["skip_tokens"],
+            sparse=sparse_config(options) if options["density"] is not None else None,
         )
         result = run(session, connection, "CalibrateEarlyExit", request, api.CalibrateEarlyExitResult, "calibrating")
     document = document_of(result)
@@ -106,6 +118,8 @@ def calibrate(session: CommandSession, model: str, rule: str | None, exit_layers
                 f"with probability {1 - result.delta:g}"
             )
             click.echo(f"saved       {result.gross_saving:.1%} of the layers, {result.net_saving:+.1%} net of heads")
+        if result.HasField("sparse"):
+            click.echo(f"attention   sparse, density {result.sparse.target_density:g}; answers will attend so, too")
         click.echo(f"without the bound it would be {result.plug_in_saving:.1%}, and no promise")
         click.echo(f"calibration {result.calibration}")
 

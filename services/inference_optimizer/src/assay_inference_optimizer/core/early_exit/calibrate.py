@@ -12,6 +12,7 @@ from assay_inference_optimizer.core.early_exit.bounds import Floats, betting
 from assay_inference_optimizer.core.early_exit.curves import saving
 from assay_inference_optimizer.core.early_exit.exit_profile import ExitProfile
 from assay_inference_optimizer.core.early_exit.rules import Rule, check_threshold
+from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Thresholds:
 
     model: what the caller knows the checkpoint by. threshold: None where none could be certified, and no token may
     exit. epsilon, delta, prompts: the guarantee and the draws it stands on. risk: mean disagreement seen on them.
-    gross, net: savings seen on them (`Saving`).
+    gross, net: savings seen on them (`Saving`). sparse: the attention they were profiled under, None for dense.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Thresholds:
     risk: float
     gross: float
     net: float
+    sparse: SparseConfig | None = None
 
     def check_model(self, model: str) -> None:
         """FailedPrecondition for any other checkpoint: a guarantee does not carry over."""
@@ -44,8 +46,26 @@ class Thresholds:
                 metadata={"model": model, "calibrated_model": self.model},
             )
 
+    def check_sparse(self, sparse: SparseConfig | None) -> None:
+        """FailedPrecondition for any other attention: another choice of blocks is another model. None: dense."""
+        if sparse == self.sparse:
+            return
+        if self.sparse is None:
+            said = "sparse: the thresholds were calibrated on dense attention; leave it out, or calibrate with it"
+        elif sparse is None:
+            said = "sparse: the thresholds were calibrated on sparse attention; give the settings they were made with"
+        else:
+            here, there = sparse.to_document(), self.sparse.to_document()
+            name = next(name for name in there if here[name] != there[name])
+            said = (
+                f"sparse.{name}: is {here[name]}, and the thresholds were calibrated at {there[name]}; leave sparse "
+                "out to take the calibration's, or calibrate with these settings"
+            )
+        raise FailedPrecondition(said, reason="CALIBRATED_ON_OTHER_SPARSE_CONFIG")
+
     def to_json(self) -> bytes:
         fields = {**self.__dict__, "rule": self.rule.value, "exit_layers": list(self.exit_layers), "schema_version": 1}
+        fields["sparse"] = None if self.sparse is None else self.sparse.to_document()
         return json.dumps(fields, indent=1, sort_keys=True).encode()
 
     @classmethod
@@ -55,6 +75,8 @@ class Thresholds:
             fields = json.loads(document)
             del fields["schema_version"]
             fields |= {"rule": Rule(fields["rule"]), "exit_layers": tuple(fields["exit_layers"])}
+            sparse = fields.pop("sparse", None)  # thresholds from before sparse attention was calibrated lack it
+            fields["sparse"] = None if sparse is None else SparseConfig.from_document(sparse)
             found = cls(**fields)
             if found.threshold is not None:
                 check_threshold(found.rule, found.threshold)
@@ -64,7 +86,14 @@ class Thresholds:
 
 
 def calibrate(
-    profile: ExitProfile, *, model: str, rule: Rule, epsilon: float, delta: float, seed: int = 0
+    profile: ExitProfile,
+    *,
+    model: str,
+    rule: Rule,
+    epsilon: float,
+    delta: float,
+    sparse: SparseConfig | None = None,
+    seed: int = 0,
 ) -> Thresholds:
     """The boldest threshold of `rule` whose risk is at most `epsilon`, with probability 1 - `delta` over the prompts.
 
@@ -79,7 +108,8 @@ def calibrate(
     at delta over their number.
 
     It holds for prompts drawn as these were, at the contexts of the text profiled: profile what the model itself
-    wrote to speak of what it will write. Where a token is changed, what follows is another text.
+    wrote to speak of what it will write. Where a token is changed, what follows is another text. sparse: what was
+    profiled under; the whole model is then the one that attends so.
     Raises InvalidInput for epsilon or delta outside (0, 1) or a rule that was not profiled.
     """
     for name, value in (("epsilon", epsilon), ("delta", delta)):
@@ -99,7 +129,7 @@ def calibrate(
     threshold = None if index is None else float(profile.thresholds(rule)[index])
     return Thresholds(
         model, profile.depth, profile.exit_layers, rule, threshold, epsilon, delta, profile.prompts, risk,
-        saved.gross, saved.net,
+        saved.gross, saved.net, sparse,
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def greedy(
         if token in eos or not left:
             return
         cancel.check()
-        hidden, _ = stack.run(0, stack.depth, stack.embed(input_ids.new_tensor([[token]])), cache)
+        hidden = stack.run(0, stack.depth, stack.embed(input_ids.new_tensor([[token]])), cache)[0].hidden
 
 
 def check_prompt(stack: DecoderStack, input_ids: Tensor, max_new_tokens: int, cache: Cache) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from assay.errors import FailedPrecondition, Unimplemented
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
@@ -18,17 +18,19 @@ _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _HALF_TOLERANCE = 0.05
 
 
-def residuals(model: PreTrainedModel, ids: Tensor) -> list[Tensor]:
+def residuals(model: PreTrainedModel, ids: Tensor, cache: Cache | None = None) -> list[Tensor]:
     """h_0 (the embedding), h_1, ..., h_L: residuals after each layer, each [B, T, h], of one forward pass.
 
-    ids: [B, T] int64 without padding. They are taken by hooks on the layers: the last of transformers'
-    `hidden_states` has been through the final norm already, and a second norm would corrupt the lens.
+    ids: [B, T] int64 without padding, behind what `cache` knows; None where nothing precedes them. They are taken by
+    hooks on the layers: the last of transformers' `hidden_states` has been through the final norm already, and a second
+    norm would corrupt the lens.
     Raises Unimplemented where norm and head on h_L do not give the model's own logits (families that cap or scale
     them), FailedPrecondition where they are not finite.
     """
     parts = parts_of(model)
     with _caught(parts) as caught:
-        logits = model(input_ids=ids, use_cache=False).logits
+        options = {"use_cache": False} if cache is None else {"use_cache": True, "past_key_values": cache}
+        logits = model(input_ids=ids, **options).logits
     last = logits[:1, -1].float()
     if not torch.isfinite(logits).all():
         raise FailedPrecondition(

@@ -14,12 +14,14 @@ from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay.progress import Progress, silent
 from assay_inference_optimizer.core.early_exit.cost import layer_cost
+from assay_inference_optimizer.core.early_exit.decoded_residuals import decoded_residuals
 from assay_inference_optimizer.core.early_exit.exit_profile import ClassSums, ExitProfile, Ints, RuleSums
 from assay_inference_optimizer.core.early_exit.logit_lens import residuals
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
 from assay_inference_optimizer.core.early_exit.rules import Rule, measures, patience, state_cosine, thresholds
 from assay_inference_optimizer.core.early_exit.token_classes import TokenClasses, one_class
 from assay_inference_optimizer.core.finite import finite
+from assay_inference_optimizer.core.sparse.config import SparseConfig
 
 # Logits looked at together: 64 MiB of float32, whatever the vocabulary.
 _LOGITS_AT_ONCE = 2**24
@@ -33,6 +35,7 @@ def profile(
     classes: TokenClasses | None = None,
     exit_layers: Sequence[int] | None = None,
     skip: int = 0,
+    sparse: SparseConfig | None = None,
     cancel: CancelToken,
     progress: Progress = silent,
 ) -> ExitProfile:
@@ -40,7 +43,8 @@ def profile(
 
     batches: [B, T] int64 token ids without padding; a row is one prompt, by which later bounds draw. Contexts are
     the text's own (teacher forcing): what is said at a position does not change the next. skip: first positions of
-    each row that are context only. exit_layers: where rules may exit, None for all of 1..L-1.
+    each row that are context only. exit_layers: where rules may exit, None for all of 1..L-1. sparse: how to attend,
+    None for densely; the positions skipped are then read as a prompt and the others decoded, as in an answer.
 
     Memory is that of one batch (its L + 1 residuals and 64 MiB of logits), besides two numbers a prompt, rule and
     threshold. Shards of the text give profiles that `ExitProfile.merge` adds up. Raises InvalidInput, and what
@@ -63,7 +67,9 @@ def profile(
             raise InvalidInput("batches", f"have one of shape {tuple(batch.shape)}; give [B, T] with T above {skip}")
         if int(batch.min()) < 0 or int(batch.max()) >= parts.vocabulary:
             raise InvalidInput("batches", f"have ids outside 0..{parts.vocabulary - 1}; use the model's own tokenizer")
-        collector.add([hidden[:, skip:] for hidden in residuals(model, batch.to(model.device))], cancel)
+        ids = batch.to(model.device)
+        every = residuals(model, ids) if sparse is None else decoded_residuals(model, ids, sparse, max(1, skip), cancel)
+        collector.add([hidden[:, skip:] for hidden in every], cancel)
         done += len(batch)
         progress(done, 0, "prompts")
     return collector.result(layer_cost(model).head_layers)

@@ -25,5 +25,5 @@ def read_prompt(
     for piece in input_ids.split(size, dim=1):
         cancel.check()
         with reading(cache):
-            hidden, _ = stack.run(0, stack.depth, stack.embed(piece), cache)
-        yield hidden
+            read, _ = stack.run(0, stack.depth, stack.embed(piece), cache)
+        yield read.hidden

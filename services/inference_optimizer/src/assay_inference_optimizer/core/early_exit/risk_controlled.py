@@ -14,9 +14,13 @@ from assay.errors import FailedPrecondition
 from assay_inference_optimizer.core.early_exit.calibrate import Thresholds
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
 from assay_inference_optimizer.core.early_exit.prompt import read_prompt
+from assay_inference_optimizer.core.early_exit.residual import Residual
 from assay_inference_optimizer.core.early_exit.rules import Rule, measures, state_cosine
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
+from assay_inference_optimizer.core.generation.cache_facts import decoding, sparse_settings
 from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
+from assay_inference_optimizer.core.sparse.attach import attach
+from assay_inference_optimizer.core.sparse.cache import SparseCache
 
 # Tokens that may wait below a layer before they are sent on in one batch.
 _MOST_WAITING = 64
@@ -54,12 +58,17 @@ def generate(
     and makes every later token another function of the text than the one that was calibrated; a recurrent state
     cannot be copied at all. So layers are saved for as long as no token goes deep, and catching up costs a batch.
 
+    On a sparse cache, for which the model is attached, each of them is a decoding step of its own when it catches up:
+    it chooses the blocks it would have chosen then, so that keys, sketches and walks become those of a text from which
+    nobody left early. The last token of the prompt belongs to the block that it is read with, and so goes through all
+    layers: the first token said is always the whole model's.
+
     input_ids: [1, T] int64, what the cache does not know yet; a cache given by the caller is brought up to date at
     the end and then knows all tokens but the last. Yields each token; before the first, None after each piece of
     PREFILL_TOKENS of the prompt but the last. Ends after `max_new_tokens` or one of `eos`.
-    Raises FailedPrecondition for thresholds of another depth, InvalidInput, OutOfRange, Unimplemented, Internal (logits
-    that are no numbers); Cancelled or DeadlineExceeded, checked at every piece and exit layer; after an error the cache
-    is of no further use.
+    Raises FailedPrecondition for thresholds of another depth or other sparse settings than the cache's, InvalidInput,
+    OutOfRange, Unimplemented, Internal (logits that are no numbers); Cancelled or DeadlineExceeded, checked at every
+    piece and exit layer; after an error the cache is of no further use.
     """
     stack = stack_of(model)
     if thresholds.depth != stack.depth:
@@ -69,22 +78,27 @@ def generate(
         )
     owned = cache is None
     cache = stack.new_cache() if cache is None else cache
+    thresholds.check_sparse(sparse_settings(cache))
     check_prompt(stack, input_ids, max_new_tokens, cache)
     cancel.check()
     # The prompt is read by all layers: its keys are needed by every token that goes deep.
-    unread = input_ids.shape[1] - 1
-    for hidden in read_prompt(stack, input_ids[:, :-1], cache, cancel, PREFILL_TOKENS) if unread else ():
+    sparse = isinstance(cache, SparseCache)
+    if sparse:
+        attach(model)
+    read = input_ids if sparse else input_ids[:, :-1]
+    unread = read.shape[1]
+    for hidden in read_prompt(stack, read, cache, cancel, PREFILL_TOKENS) if unread else ():
         unread -= hidden.shape[1]
         if unread:
             yield None
     blocks = _Blocks(stack, thresholds, cache)
-    token_ids = input_ids[:, -1:]
-    for _ in range(max_new_tokens):
-        emitted = blocks.say(token_ids, cancel)
-        yield emitted
-        if emitted.token in eos:
+    said = blocks.whole(hidden[:, -1:]) if sparse else blocks.say(input_ids[:, -1:], cancel)
+    yield said
+    for _ in range(max_new_tokens - 1):
+        if said.token in eos:
             break
-        token_ids = input_ids.new_tensor([[emitted.token]])
+        said = blocks.say(input_ids.new_tensor([[said.token]]), cancel)
+        yield said
     if not owned:
         blocks.catch_up()
 
@@ -96,22 +110,27 @@ class _Blocks:
         self._stack, self._thresholds, self._cache = stack, thresholds, cache
         exits = thresholds.exit_layers if thresholds.threshold is not None else ()
         self._bounds = [0, *exits, stack.depth]
-        self._waiting: list[list[Tensor]] = [[] for _ in self._bounds[1:]]
+        self._waiting: list[list[Residual]] = [[] for _ in self._bounds[1:]]
+
+    def whole(self, hidden: Tensor) -> Emitted:
+        """What follows a token that went through all layers. hidden: [1, 1, h], after the last."""
+        return self._emitted(None, hidden, self._stack.depth, 0)
 
     def say(self, token_ids: Tensor, cancel: CancelToken) -> Emitted:
         """token_ids: [1, 1], the token to go on from."""
-        hidden = self._stack.embed(token_ids)
+        residual = self._stack.embed(token_ids)
         rule, heads = _Answer(self._thresholds), 0
         for block, exit_layer in enumerate(self._bounds[1:]):
             cancel.check()
-            hidden, before = self._enter(block, hidden)
+            residual, before = self._enter(block, residual)
+            hidden = residual.hidden
             if exit_layer == self._stack.depth:
                 break
-            logits = self._stack.logits(hidden[:, -1:])[0, 0] if self._thresholds.rule.probes else None
+            logits = self._stack.logits(hidden)[0, 0] if self._thresholds.rule.probes else None
             heads += logits is not None
             if rule.lets_go(logits, hidden[:, -1], before[:, -1]):
-                self._waiting[block + 1].append(hidden)
-                if sum(each.shape[1] for each in self._waiting[block + 1]) > _MOST_WAITING:
+                self._waiting[block + 1].append(residual)
+                if sum(each.tokens for each in self._waiting[block + 1]) > _MOST_WAITING:
                     self._push(block + 1)
                 return self._emitted(logits, hidden, exit_layer, heads)
         return self._emitted(None, hidden, self._stack.depth, heads)
@@ -121,24 +140,28 @@ class _Blocks:
         for block in range(1, len(self._waiting)):
             self._push(block)
 
-    def _enter(self, block: int, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def _enter(self, block: int, newest: Residual) -> tuple[Residual, Tensor]:
         """Runs the block on the residuals that wait and the newest; hands on the former, returns the newest's."""
-        batch = torch.cat([*self._waiting[block], hidden], dim=1)
-        self._waiting[block] = []
-        after, before = self._stack.run(self._bounds[block], self._bounds[block + 1], batch, self._cache)
-        if batch.shape[1] > 1 and block + 1 < len(self._waiting):
-            self._waiting[block + 1].append(after[:, :-1])
-        return after[:, -1:], before[:, -1:]
+        after, before = self._run(block, [*self._waiting[block], newest])
+        if after.tokens > 1 and block + 1 < len(self._waiting):
+            self._waiting[block + 1].append(after.part(slice(-1)))
+        return after.part(slice(-1, None)), before[:, -1:]
 
     def _push(self, block: int) -> None:
         """The same without a newest one."""
         if not self._waiting[block]:
             return
-        batch = torch.cat(self._waiting[block], dim=1)
-        self._waiting[block] = []
-        after, _ = self._stack.run(self._bounds[block], self._bounds[block + 1], batch, self._cache)
+        after, _ = self._run(block, self._waiting[block])
         if block + 1 < len(self._waiting):
             self._waiting[block + 1].append(after)
+
+    def _run(self, block: int, residuals: list[Residual]) -> tuple[Residual, Tensor]:
+        """The block's layers on all of them, so that none waits there any more."""
+        self._waiting[block] = []
+        with decoding(self._cache):
+            return self._stack.run(
+                self._bounds[block], self._bounds[block + 1], Residual.joined(residuals), self._cache
+            )
 
     def _emitted(self, logits: Tensor | None, hidden: Tensor, exit_layer: int, heads: int) -> Emitted:
         if logits is None:

@@ -11,18 +11,18 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
 from assay.cancel import CancelToken
-from assay.errors import FailedPrecondition, InvalidInput, Unimplemented
+from assay.errors import FailedPrecondition, InvalidInput
 from assay_inference_optimizer.core.early_exit.cost import layer_cost
 from assay_inference_optimizer.core.early_exit.draft_length import Costs, DraftLength
 from assay_inference_optimizer.core.early_exit.greedy import check_prompt, log_probabilities
 from assay_inference_optimizer.core.early_exit.prompt import read_prompt
+from assay_inference_optimizer.core.early_exit.residual import Residual
 from assay_inference_optimizer.core.early_exit.rollback import Mark, check_rollback, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack, stack_of
 from assay_inference_optimizer.core.early_exit.upper_layers import UpperLayers
 from assay_inference_optimizer.core.generation.forward import PREFILL_TOKENS
 from assay_inference_optimizer.core.sparse.attach import attach
 from assay_inference_optimizer.core.sparse.cache import SparseCache
-from assay_inference_optimizer.core.sparse.config import Method, Variant
 
 # Rounding of a batched pass against one-token passes, in units of the type's epsilon at the largest logit.
 _ROUNDING = {torch.float64: 1024.0, torch.float32: 1024.0}
@@ -81,8 +81,8 @@ def speculate(
     tied that rounding picks others.
 
     A sparse cache, for which the model is attached, is read and verified as decoding token by token would: each draft
-    chooses its own blocks. It must be able to take back all of the answer (rollback_tokens >= max_new_tokens), and
-    its walk must stay within a layer while it decodes, which that of variant v1 does not.
+    chooses its own blocks, and takes along from the exit what a walk goes on from (variant v1). It must be able to
+    take back all of the answer (rollback_tokens >= max_new_tokens).
 
     Raises InvalidInput, OutOfRange (context), FailedPrecondition (cache), Unimplemented (model), Internal (logits
     that are no numbers), Cancelled and DeadlineExceeded, checked every pass; after an error the cache is of no
@@ -131,11 +131,6 @@ def speculate(
 
 
 def _check_sparse(cache: SparseCache, max_new_tokens: int) -> None:
-    if cache.sparse.variant is Variant.V1 and cache.sparse.method is Method.SKETCH_WALK:
-        raise Unimplemented(
-            "early_exit: drafts are not verified over sparse attention of variant v1, whose walk goes on from layer to "
-            "layer while it decodes; use variant icml, or leave one of them out"
-        )
     if cache.rollback_tokens < max_new_tokens:
         raise FailedPrecondition(
             f"cache: takes back {cache.rollback_tokens} tokens and the answer may have {max_new_tokens}; make it with "
@@ -147,13 +142,13 @@ def _check_sparse(cache: SparseCache, max_new_tokens: int) -> None:
 @dataclass
 class _Draft:
     """tokens: drafts; left: a last one that was looked at and not passed on. confidences: probabilities at the exit of
-    all of these. hidden: residuals at the exit of the token before them and of each draft. marks: of the lower layers
-    before each of those passes. pass_s, probe_s: seconds that all passes and all probes took.
+    all of these. residuals: at the exit, of the token before them and of each draft. marks: of the lower layers before
+    each of those passes. pass_s, probe_s: seconds that all passes and all probes took.
     """
 
     tokens: list[int]
     confidences: list[float]
-    hidden: list[Tensor]
+    residuals: list[Residual]
     marks: list[Mark]
     left: int | None = None
     pass_s: float = 0.0
@@ -163,7 +158,7 @@ class _Draft:
         """Seconds of one each; None where no probe was timed."""
         if not self.confidences:
             return None
-        return Costs(self.pass_s / len(self.hidden), self.probe_s / len(self.confidences), verify_s)
+        return Costs(self.pass_s / len(self.residuals), self.probe_s / len(self.confidences), verify_s)
 
     def right(self, result: Accepted) -> int:
         """How many of the tokens looked at are what the whole model said, from the first on."""
@@ -187,13 +182,13 @@ def _draft(
         cancel.check()
         begun = time.perf_counter()
         draft.marks.append(mark(cache, 0, exit_layer))
-        hidden, _ = stack.run(0, exit_layer, stack.embed(like.new_tensor([[token]])), cache)
-        draft.hidden.append(hidden)
+        residual, _ = stack.run(0, exit_layer, stack.embed(like.new_tensor([[token]])), cache)
+        draft.residuals.append(residual)
         looked = time.perf_counter()
         draft.pass_s += looked - begun
         if not length.probe(len(draft.tokens), room):
             return draft
-        logits = stack.logits(hidden)[0, 0]
+        logits = stack.logits(residual.hidden)[0, 0]
         top, index = logits.max(dim=-1)
         confidence = float((top - logits.logsumexp(dim=-1)).exp())
         draft.probe_s += time.perf_counter() - looked
@@ -206,7 +201,7 @@ def _draft(
 
 
 def _verify(upper: UpperLayers, draft: _Draft, eos: Collection[int], near: float) -> Accepted:
-    logits = upper.verify(draft.hidden)  # [drafts + 1, V]
+    logits = upper.verify(draft.residuals)  # [drafts + 1, V]
     top = logits.topk(2, dim=-1).values
     # Of equal logits topk may name either first; argmax names the lowest id, as greedy decoding does.
     chosen, gaps = logits.argmax(dim=-1).tolist(), (top[:, 0] - top[:, 1]).tolist()

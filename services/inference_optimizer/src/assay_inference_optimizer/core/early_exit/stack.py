@@ -13,7 +13,9 @@ from transformers.masking_utils import create_causal_mask
 
 from assay.errors import Unimplemented
 from assay_inference_optimizer.core.early_exit.parts import Parts, parts_of
+from assay_inference_optimizer.core.early_exit.residual import Residual
 from assay_inference_optimizer.core.finite import finite
+from assay_inference_optimizer.core.generation.cache_facts import walked
 from assay_inference_optimizer.core.sparse.attach import pass_of_layers
 
 _PROBE_TOKENS = 9
@@ -51,29 +53,29 @@ class DecoderStack:
     def new_cache(self) -> Cache:
         return DynamicCache(config=self.config)
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """[1, T] int64 to the residual before layer 1, [1, T, h]."""
-        hidden: Tensor = self.parts.embed(ids)
-        return hidden
+    def embed(self, ids: Tensor) -> Residual:
+        """[1, T] int64 to the residual before layer 1."""
+        return Residual(self.parts.embed(ids))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """As `Parts.logits`; Internal where any is no number."""
         return finite(self.parts.logits(hidden))
 
-    def run(self, first: int, last: int, hidden: Tensor, cache: Cache) -> tuple[Tensor, Tensor]:
-        """Residual after layer `last`, and before it, from the residual after layer `first` (0: the embedding).
+    def run(self, first: int, last: int, entering: Residual, cache: Cache) -> tuple[Residual, Tensor]:
+        """Residual after layer `last`, and the hidden states before it, from the residual after layer `first`.
 
-        hidden: [1, T, h] of the T tokens that follow those the cache knows in these layers; both results are of that
-        shape. Other layers of the cache are left as they are.
+        entering: T tokens that follow those the cache knows in these layers; first 0: the embedding. Returns as many,
+        the second [1, T, h]. Other layers of the cache are left as they are. On a sparse cache a prompt has to run
+        through all layers at once; decoding steps need not.
         """
+        hidden = before = entering.hidden
         options = {"cache_params": cache} if self.recurrent else self._attention_options(first, hidden, cache)
-        before = hidden
-        with pass_of_layers(cache, hidden):
+        with pass_of_layers(cache, hidden, entering.walked):
             for layer in self.parts.layers[first:last]:
                 before = hidden
                 output = layer(hidden, **options)
                 hidden = output[0] if isinstance(output, tuple) else output
-        return hidden, before
+        return Residual(hidden, walked(cache)), before
 
     def _attention_options(self, first: int, hidden: Tensor, cache: Cache) -> dict[str, Any]:
         known = cache.get_seq_length(first)
@@ -118,10 +120,10 @@ def _check(model: PreTrainedModel, stack: DecoderStack) -> None:
     expected = model(input_ids=ids, use_cache=False).logits[:, -2:].float()
     cache, middle, found = stack.new_cache(), max(1, stack.depth // 2), []
     for part in (ids[:, :-1], ids[:, -1:]):
-        hidden, _ = stack.run(0, middle, stack.embed(part), cache)
+        residual, _ = stack.run(0, middle, stack.embed(part), cache)
         if stack.depth > middle:
-            hidden, _ = stack.run(middle, stack.depth, hidden, cache)
-        found.append(stack.logits(hidden[:, -1:]))
+            residual, _ = stack.run(middle, stack.depth, residual, cache)
+        found.append(stack.logits(residual.hidden[:, -1:]))
     share = _TOLERANCE.get(model.dtype, _HALF_TOLERANCE)
     if not (torch.cat(found, dim=1) - expected).abs().max() <= share * expected.abs().max().clamp(min=1.0):
         raise Unimplemented(

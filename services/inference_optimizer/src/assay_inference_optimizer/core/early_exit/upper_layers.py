@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from transformers import Cache
 
+from assay_inference_optimizer.core.early_exit.residual import Residual
 from assay_inference_optimizer.core.early_exit.rollback import Mark, drop_last, holds_recurrent, mark, restore
 from assay_inference_optimizer.core.early_exit.stack import DecoderStack
 from assay_inference_optimizer.core.generation.cache_facts import decoding
@@ -28,20 +28,20 @@ class UpperLayers:
     def __init__(self, stack: DecoderStack, exit_layer: int, cache: Cache, *, guarded: bool) -> None:
         self._stack, self._exit, self._cache, self._guarded = stack, exit_layer, cache, guarded
         self._recurrent = holds_recurrent(cache, exit_layer, stack.depth)
-        self._pending: list[Tensor] = []
-        self._tried: list[Tensor] = []
+        self._pending: list[Residual] = []
+        self._tried: list[Residual] = []
         self._before: Mark | None = None
         self._exact_at: Mark | None = None
-        self._since_exact: list[Tensor] = []
+        self._since_exact: list[Residual] = []
 
-    def verify(self, hidden: list[Tensor]) -> Tensor:
-        """hidden: n of [1, 1, h], residuals after the exit layer. Returns logits [n, V] of the tokens that follow."""
-        batch = [*self._pending, *hidden]
+    def verify(self, drafted: list[Residual]) -> Tensor:
+        """drafted: n of one token each, after the exit layer. Returns logits [n, V] of the tokens that follow."""
+        batch = [*self._pending, *drafted]
         if self._guarded and self._exact_at is None and len(batch) > 1:
             self._exact_at = self._mark()
-        self._before = self._mark() if self._recurrent and len(hidden) > 1 else None
-        self._tried = hidden
-        return self._logits(torch.cat(batch, dim=1))[-len(hidden) :]
+        self._before = self._mark() if self._recurrent and len(drafted) > 1 else None
+        self._tried = drafted
+        return self._logits(Residual.joined(batch))[-len(drafted) :]
 
     def keep(self, count: int) -> None:
         """The first `count` >= 1 of the hidden states verified last are part of the text; the others never were."""
@@ -67,8 +67,8 @@ class UpperLayers:
             raise RuntimeError("nothing inexact was verified")
         restore(self._cache, self._exact_at)
         again = [*self._since_exact, *self._tried[:count]]
-        for hidden in again[:-1]:
-            self._show(hidden)
+        for one in again[:-1]:
+            self._show(one)
         logits = self._logits(again[-1])[0]
         self._exact_at, self._since_exact, self._pending = None, [], []
         return logits
@@ -81,16 +81,17 @@ class UpperLayers:
     def settle(self) -> None:
         """Takes in all that is pending, so that the cache is as after plain decoding."""
         if self._pending:
-            self._show(torch.cat(self._pending, dim=1))
+            self._show(Residual.joined(self._pending))
             self._pending = []
 
     def _mark(self) -> Mark:
         return mark(self._cache, self._exit, self._stack.depth)
 
-    def _show(self, hidden: Tensor) -> Tensor:
+    def _show(self, residual: Residual) -> Tensor:
+        """n tokens to [1, n, h] after the last layer."""
         with decoding(self._cache):
-            return self._stack.run(self._exit, self._stack.depth, hidden, self._cache)[0]
+            return self._stack.run(self._exit, self._stack.depth, residual, self._cache)[0].hidden
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """[1, n, h] to [n, V]."""
-        return self._stack.logits(self._show(hidden))[0]
+    def _logits(self, residual: Residual) -> Tensor:
+        """[n, V]."""
+        return self._stack.logits(self._show(residual))[0]

@@ -38,6 +38,11 @@ def decoding(cache: Cache) -> AbstractContextManager[None]:
     return cache.decoding() if isinstance(cache, SparseCache) else nullcontext()
 
 
+def walked(cache: Cache) -> tuple[torch.Tensor, ...]:
+    """What layers that are run apart go on from, as of `SparseCache`; () for a dense cache."""
+    return cache.walked if isinstance(cache, SparseCache) else ()
+
+
 def sparse_settings(cache: Cache) -> SparseConfig | None:
     """None for a dense cache."""
     return cache.sparse if isinstance(cache, SparseCache) else None

@@ -221,7 +221,7 @@ class BatchingLoop:
     def _begin_again_densely(self, row: Request) -> None:
         """Sparse attention gave no numbers: the rest of the answer is dense attention's, which reads all of it."""
         row.dense_retry = True
-        if row.drafts is not None:  # which knew the answer so far, and gave what greedy decoding gives
+        if row.drafts is not None:  # which knew the answer so far; all layers go on with it, greedily
             row.context.pending += row.generated
             row.drafts = None
         row.context.begin_again(DynamicCache(config=self._model.config))

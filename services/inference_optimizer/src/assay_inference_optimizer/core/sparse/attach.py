@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -79,15 +79,16 @@ def detach(model: PreTrainedModel) -> None:
 
 
 @contextmanager
-def pass_of_layers(cache: Cache, hidden: Tensor) -> Iterator[None]:
+def pass_of_layers(cache: Cache, hidden: Tensor, walked: Sequence[Tensor] = ()) -> Iterator[None]:
     """Around layers that are run one by one, not by the model's own forward: sparse where `cache` is, as if it were.
 
-    hidden: [B, Q, h], what enters the first of them. The model must be attached.
+    hidden: [B, Q, h], what enters the first of them. walked: `SparseCache.walked` after the layers before it. The model
+    must be attached.
     """
     active.enter(cache if isinstance(cache, SparseCache) else None)
     try:
         if isinstance(cache, SparseCache):
-            cache.begin_pass(hidden.shape[0], hidden.shape[1], None)
+            cache.begin_pass(hidden.shape[0], hidden.shape[1], None, walked)
         yield
     finally:
         active.leave()

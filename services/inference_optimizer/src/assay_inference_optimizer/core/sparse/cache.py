@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -151,20 +151,27 @@ class SparseCache(Cache):
 
     # What hooks and attention call.
 
-    def begin_pass(self, batch: int, tokens: int, attention_mask: Tensor | None) -> None:
+    def begin_pass(self, batch: int, tokens: int, attention_mask: Tensor | None, walked: Sequence[Tensor] = ()) -> None:
         """A forward pass over `tokens` new tokens of `batch` rows begins.
 
-        attention_mask: [B, all tokens], 0 for padding on the left; None for none. Raises InvalidInput for padding
-        elsewhere, or other than before; Unimplemented for a mask of another shape.
+        attention_mask: [B, all tokens], 0 for padding on the left; None for none. walked: what `walked` gave after the
+        layers before, where the pass begins with a later one. Raises InvalidInput for padding elsewhere, or other than
+        before; Unimplemented for a mask of another shape.
         """
         have = self.tokens
         self._set_starts(batch, have, tokens, attention_mask)
         self._decoding = (tokens == 1 and have > 0) if self._asked is None else self._asked
-        self._walked = []
+        self._walked = list(walked)
         self._keep_windows()
         if self._snapshots.needed:
             self._snapshots.take(have)
         self._read = have + tokens
+
+    @property
+    def walked(self) -> tuple[Tensor, ...]:
+        """R of the last sparse layer that was run, for each decoding step of the pass; () while a prompt is read, which
+        runs through all layers at once."""
+        return tuple(self._walked) if self._decoding else ()
 
     def is_sparse(self, layer: int) -> bool:
         return isinstance(self.layers[layer], SparseLayer) and layer not in self._fallbacks

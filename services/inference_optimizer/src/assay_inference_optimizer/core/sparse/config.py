@@ -99,6 +99,16 @@ class SparseConfig:
                 f"is {self.dense_layers}, and this model has {layers} layers: none is left to run sparse; give fewer",
             )
 
+    def to_document(self) -> dict[str, Any]:
+        """Plain values, as JSON has them."""
+        return {**self.__dict__, "layer_densities": list(self.layer_densities)}
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> SparseConfig:
+        """What `to_document` gave. ValueError or TypeError where it is damaged."""
+        kinds = {"variant": Variant, "method": Method, "density_scope": DensityScope, "layer_densities": tuple}
+        return cls(**{name: kinds[name](value) if name in kinds else value for name, value in document.items()})
+
     def sketch_dimensions(self, head_dim: int) -> int:
         """Coordinates kept for heads of this dimension."""
         padded = next_power_of_two(head_dim)
