@@ -48,7 +48,7 @@ def score(request: api.ScoreTracesRequest, context: StepContext) -> api.ScoreTra
         claimed.append(read_claims(traces[-1], containers))
     verifier = ProcessBeliefModel(network(context.artifacts, request.verifier))
     scored = verifier.score_claims(story, question, claimed, context.cancel)
-    answer = api.ScoreTracesResponse(verifier=context.artifacts.resolve(request.verifier))
+    answer = api.ScoreTracesResponse(verifier=request.verifier)
     for trace, steps in zip(traces, scored, strict=True):
         answer.scores.add(step_scores=steps, answer=_shown(read_answer(trace, containers)))
     return answer

@@ -9,7 +9,7 @@ import grpc.aio
 
 from assay.engine.engine import StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
-from assay.errors import InvalidInput
+from assay.errors import InvalidInput, Unavailable
 from assay.server.call import current_call
 from assay.server.service import Front
 from assay.tom_verifier.v1 import (
@@ -28,6 +28,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
 
     def __init__(self, front: Front) -> None:
         self._front = front
+        self._met: set[tuple[str, str]] = set()  # kinds and digests of what the store was seen to hold
 
     async def ParseStory(  # noqa: N802
         self, request: stories_pb2.ParseStoryRequest, context: grpc.aio.ServicerContext
@@ -86,7 +87,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     ) -> verifier_pb2.ScoreTracesResponse:
         requests.check_candidates(request.candidates)
         asked = verifier_pb2.ScoreTracesRequest(candidates=request.candidates)
-        asked.verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
+        asked.verifier = await self._expect_network(request.verifier, kinds.VERIFIER, "verifier")
         return await self._run(steps.SCORE, asked, asked.verifier)
 
     async def ScoreTraceStream(  # noqa: N802
@@ -98,7 +99,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         async for request in request_iterator:
             if not verifier:
                 requests.check_candidates(request.candidates)
-                verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
+                verifier = await self._expect_network(request.verifier, kinds.VERIFIER, "verifier")
                 candidates.CopyFrom(request.candidates)
             else:
                 if request.verifier or request.candidates.story or request.candidates.HasField("question"):
@@ -122,8 +123,8 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         requests.check_beam(request)
         asked = verifier_pb2.BeamSearchRequest()
         asked.CopyFrom(request)
-        asked.verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
-        asked.generator = await self._front.expect(request.generator, kinds.GENERATOR, "generator")
+        asked.verifier = await self._expect_network(request.verifier, kinds.VERIFIER, "verifier")
+        asked.generator = await self._expect_network(request.generator, kinds.GENERATOR, "generator")
         return await self._run(steps.BEAM_SEARCH, asked, asked.verifier)
 
     async def CreateModel(  # noqa: N802
@@ -195,6 +196,25 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
             async for event in events:
                 if not isinstance(event, StepProgress):
                     yield event
+
+    async def _expect_network(self, reference: str, kind: str, field: str) -> str:
+        """The digest of what scores or proposes steps, which the engine may have in memory while the store is away.
+
+        Then a digest that was met before stands for itself, as what it names cannot have changed; a label may have
+        moved meanwhile.
+        """
+        try:
+            digest = await self._front.expect(reference, kind, field)
+        except Unavailable as away:
+            if (kind, reference) in self._met:
+                return reference
+            raise Unavailable(
+                f"{field}: {away.message}; what was used before can be used meanwhile, named by its whole digest",
+                reason=away.reason,
+                retry_after_s=away.retry_after_s or 1.0,
+            ) from None
+        self._met.add((kind, digest))
+        return digest
 
     async def _expect_source(self, source: epistemic_pb2.ModelSource) -> None:
         requests.check_source(source)
