@@ -70,7 +70,7 @@ def test_a_loaded_verifier_scores_on_while_the_store_is_away(
     )
     artifacts.set_label("judge", loaded, None)
     with connect("tom_verifier", config=config) as front:
-        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)  # type: ignore[no-untyped-call]
+        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)
 
         def request(verifier: str) -> verifier_pb2.ScoreTracesRequest:
             return verifier_pb2.ScoreTracesRequest(verifier=verifier, candidates=CANDIDATES)
@@ -106,7 +106,7 @@ def test_a_verifier_that_is_damaged_in_the_store_scores_nothing(
     flipped = bytes([*whole[:-9], whole[-9] ^ 1, *whole[-8:]])
     version = objects.compare_and_swap(key, flipped, info.version)
     with connect("tom_verifier", config=config) as front:
-        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)  # type: ignore[no-untyped-call]
+        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)
         request = verifier_pb2.ScoreTracesRequest(verifier=digest, candidates=CANDIDATES)
         error = refusal(stub.ScoreTraces, request)
         assert isinstance(error, DataLoss), error
@@ -144,8 +144,9 @@ def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkey
 
         return at_a_step
 
-    monkeypatch.setattr(train, "generator_loss", counted("reading", train.generator_loss))
-    monkeypatch.setattr(train, "verifier_loss", counted("judging", train.verifier_loss))
+    losses: Any = train
+    for name, loss in (("reading", "generator_loss"), ("judging", "verifier_loss")):
+        monkeypatch.setattr(losses, loss, counted(name, getattr(losses, loss)))
 
     def request() -> verifier_pb2.TrainPbmRequest:
         return verifier_pb2.TrainPbmRequest(
@@ -161,7 +162,7 @@ def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkey
             return int(json.loads(stored.metadata()["state"])["step"])
 
     with connect("tom_verifier", config=Config(store=store)) as front:
-        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)  # type: ignore[no-untyped-call]
+        stub: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(front.channel)
         unbroken = front.wait(front.call(stub.TrainPbm, request()).operation).response.value
         assert taken == {"reading": 20 + 8, "judging": 60}
         taken.update(reading=0, judging=0)
@@ -172,7 +173,7 @@ def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkey
             module="contract.tom_verifier.front_saving_often",
         )
         with connect("tom_verifier", doomed.address) as connection:
-            other: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(connection.channel)  # type: ignore[no-untyped-call]
+            other: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(connection.channel)
             operation = connection.call(other.TrainPbm, request()).operation
             wait_until(lambda: judged() > 0, 60)
             doomed.kill()
