@@ -143,7 +143,7 @@ def probabilities(who: Subjects, stories: int) -> dict[str, Any]:
 
 def many(who: Subjects, stories: int) -> dict[str, Any]:
     """Many traces, and searches by beams of the same stories."""
-    generator, count = who.generators[HEADLINE], max(2, stories // 7)
+    generator, count = who.generators[HEADLINE], max(2, stories // 10)
     traces = fresh(generator, held_out_stories(0, count), COUNTS[-1], seed=300)
     found = curve(HEADLINE, judge(who, traces), traces, WAY[0], COUNTS, base=N)
     print_curve(found)
