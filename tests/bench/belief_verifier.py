@@ -66,6 +66,7 @@ def main(models: Path, rows: Path | None, seeds: int, stories: int, out: Path | 
     bars = {
         **step_bars(found["steps"], who),
         **answer_bars(found["answers"]),
+        **rival_bars(found["rivals"]),
         "one_pass_met": all(row.ratio[0] >= 8 for row in found["passes"]),
     }
     print()
@@ -161,7 +162,7 @@ def step_bars(rows: list[Any], who: Subjects) -> dict[str, bool]:
     return {
         "auc_at_first_error_met": all(row.at_first_error >= 0.90 for row in own),
         "brier_skill_met": all(row.skill >= 0.5 for row in own),
-        "recipe_within_10_cpu_minutes_met": who.facts["verifier"]["cpu_s"] <= 600,
+        "recipe_within_10_cpu_minutes_met": (who.facts["verifier"]["cpu_s"] or float("inf")) <= 600,
     }
 
 
@@ -183,6 +184,16 @@ def answer_bars(found: list[Answers]) -> dict[str, bool]:
     return bars
 
 
+def rival_bars(found: Answers) -> dict[str, bool]:
+    by_name = {each.name: each for each in found.methods}
+    ours, dealt = by_name["verifier"].accuracy, by_name["verifier, labels shuffled"]
+    bars = {"labels_shuffled_gain_nothing_met": dealt.over_single.low <= 0}
+    for name, each in by_name.items():
+        if name.startswith(("majority of", "verifier, outcome", "verifier solves", "one trace, generator")):
+            bars[f"above_{name.replace(' ', '_')}_met"] = ours > each.accuracy
+    return bars
+
+
 def held_out_stories(seed: int, stories: int, length: int = 1) -> Questions:
     """Questions of stories that no training has met: their seed is out of its reach."""
     return StorySource(HELD_OUT_SEED + seed, length).questions(0, stories)
@@ -193,7 +204,7 @@ def print_subjects(who: Subjects) -> None:
         "Models",
         ("model", "parameters", "steps of 32", "CPU s"),
         [
-            (name, f"{facts['parameters']:,}", f"{facts['steps']:,}", f"{facts['cpu_s']:.0f}")
+            (name, f"{facts['parameters']:,}", f"{facts['steps']:,}", str(facts["cpu_s"] or "cut off"))
             for name, facts in who.facts.items()
         ],
     )

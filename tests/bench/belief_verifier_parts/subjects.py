@@ -44,7 +44,7 @@ class Subjects:
     """Each is loaded from `folder`, or trained and kept there, when it is first asked for. A training that was cut off
     is taken up again; what another recipe gave is trained anew.
 
-    facts: per model its recipe's digest, parameters, steps and CPU seconds.
+    facts: per model its recipe's digest, parameters, steps and CPU seconds, None of a training that was cut off.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -116,9 +116,9 @@ class Subjects:
         where, unfinished = self._folder / f"{name}-seed{self._seed}", self._folder / UNFINISHED / recipe[:16]
         facts = json.loads((where / FACTS).read_text()) if (where / FACTS).is_file() else {}
         if facts.get("recipe") != recipe:
-            began = time.process_time()
+            began, cut_off = time.process_time(), unfinished.exists()
             network = make(unfinished)
-            seconds = round(time.process_time() - began, 1)
+            seconds = None if cut_off else round(time.process_time() - began, 1)
             save_network(network, where)
             parameters = sum(each.numel() for each in network.parameters())
             facts = {"recipe": recipe, "parameters": parameters, "steps": steps, "cpu_s": seconds}
