@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from assay_tom_verifier.core.verifier.aggregate import Aggregation
+from assay_tom_verifier.core.verifier.bootstrap import Interval
 from assay_tom_verifier.core.verifier.costs import votes_at_equal_cost
 from assay_tom_verifier.core.verifier.questions import Questions
 from assay_tom_verifier.core.verifier.select import Selection
@@ -66,7 +67,7 @@ def main(models: Path, rows: Path | None, seeds: int, stories: int, out: Path | 
     bars = {
         **step_bars(found["steps"], who),
         **answer_bars(found["answers"]),
-        **rival_bars(found["rivals"]),
+        "labels_shuffled_gain_nothing_met": gain(found["rivals"], "verifier, labels shuffled").low <= 0,
         "one_pass_met": all(row.ratio[0] >= 8 for row in found["passes"]),
     }
     print()
@@ -184,14 +185,9 @@ def answer_bars(found: list[Answers]) -> dict[str, bool]:
     return bars
 
 
-def rival_bars(found: Answers) -> dict[str, bool]:
-    by_name = {each.name: each for each in found.methods}
-    ours, dealt = by_name["verifier"].accuracy, by_name["verifier, labels shuffled"]
-    bars = {"labels_shuffled_gain_nothing_met": dealt.over_single.low <= 0}
-    for name, each in by_name.items():
-        if name.startswith(("majority of", "verifier, outcome", "verifier solves", "one trace, generator")):
-            bars[f"above_{name.replace(' ', '_')}_met"] = ours > each.accuracy
-    return bars
+def gain(found: Answers, method: str) -> Interval:
+    """Over one trace."""
+    return next(each.over_single for each in found.methods if each.name == method)
 
 
 def held_out_stories(seed: int, stories: int, length: int = 1) -> Questions:
