@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from contract.tom_verifier.conftest import CLAIMS, QUESTION, STORY
+from contract.tom_verifier.scripted_endpoint import Reply, scripted_endpoint
 
 ASSAY = Path(sys.executable).with_name("assay")
 
@@ -100,3 +101,32 @@ def test_wrong_input_is_one_line_and_an_exit_code(store: str, arguments: tuple[s
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_traces_are_written_by_a_generator_and_scored(
+    store: str, story: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        steps = "".join(f"## Step {number} ##\nso [{claim}]\n" for number, claim in enumerate(CLAIMS, 1))
+        return Reply.chat(f"{steps}Final Answer: [blue_crate]" if body["seed"] % 3 else "In the blue crate, I think.")
+
+    written, out = tmp_path / "written.jsonl", tmp_path / "out.jsonl"
+    command = ["score", trained.verifier, story, QUESTION, "--samples", "20", "--seed", "2"]
+    kept = ["--written", str(written), "--out", str(out)]
+    with scripted_endpoint(answer) as endpoint:
+        monkeypatch.setenv("ASSAY_GENERATOR_URL", endpoint.url)
+        found = document(store, *command, *kept, "--generator", "hosted:a-model")
+        shown = assay(store, *command, "--generator", "hosted:a-model")
+    rows = [json.loads(line) for line in written.read_text().splitlines()]
+    refused = [number for number, row in enumerate(rows, 1) if row["refused"]]
+    assert len(rows) == 20
+    assert 0 < len(refused) < 20
+    assert [row["sample"] for row in found["refused"]] == refused
+    assert {row["sample"] for row in found["scores"]} == set(range(1, 21)) - set(refused)
+    assert len(out.read_text().splitlines()) == 20 - len(refused)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{len(refused)} of 20 texts are no traces" in shown.stdout
+    found = document(store, *command, "--generator", trained.generator)
+    assert (len(found["scores"]), found["refused"]) == (20, [])
+    for wrong in (command, [*command, str(written), "--generator", trained.generator]):
+        assert "TRACES" in assay(store, *wrong).stderr

@@ -8,11 +8,12 @@ from typing import Any
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay.server.service import check_reference
-from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import epistemic_pb2, sampling_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
 
 MAX_LINES, MAX_ORDER, MAX_COUNT, MAX_LENGTH, MAX_NOISE = 2000, 4, 100_000, 3, 0.5
 MAX_TRACES, MAX_STEPS, MAX_ROWS = 4096, 2000, 10_000
 MAX_BEAM = 1024
+MAX_SAMPLES_OF_TRACES, MAX_TOKENS, MAX_MODEL_NAME = 1024, 16_384, 200
 MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 4096
 MAX_SEED = 2**31 - 1
 MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS, MAX_MASKS = 0.1, 10_000, 100, 16
@@ -104,6 +105,20 @@ def check_rows(request: traces_pb2.EvaluateRequest | traces_pb2.AuditRequest) ->
     for index, row in enumerate(request.rows):
         check_story(row.story, f"rows[{index}].story")
     check_choice(request, "profile", stories_pb2.SemanticsProfile)
+
+
+def check_sample(request: sampling_pb2.SampleTracesRequest) -> None:
+    kind = request.generator.WhichOneof("generator")
+    if kind is None or not getattr(request.generator, kind).strip():
+        raise InvalidInput("generator", "is empty; name an artifact, or a hosted model")
+    if len(request.generator.hosted) > MAX_MODEL_NAME:
+        raise InvalidInput("generator.hosted", f"is longer than {MAX_MODEL_NAME} characters")
+    check_story(request.story)
+    check_question(request.question)
+    _within(request, "samples", 0, MAX_SAMPLES_OF_TRACES)
+    _within(request, "max_tokens", 0, MAX_TOKENS)
+    if not 0 <= request.temperature < math.inf:
+        raise InvalidInput("temperature", f"is {request.temperature}; give 0 for the likeliest tokens, or more")
 
 
 def check_candidates(candidates: verifier_pb2.CandidateSet) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import grpc.aio
 
+from assay.config import endpoint_of
 from assay.engine.engine import StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
 from assay.errors import InvalidInput, Unavailable
@@ -14,6 +16,7 @@ from assay.server.call import current_call
 from assay.server.service import Front
 from assay.tom_verifier.v1 import (
     epistemic_pb2,
+    sampling_pb2,
     sensitivity_pb2,
     stories_pb2,
     tom_verifier_pb2_grpc,
@@ -81,6 +84,26 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     ) -> traces_pb2.AuditResponse:
         requests.check_rows(request)
         return await self._run(steps.AUDIT, request)
+
+    async def SampleTraces(  # noqa: N802
+        self, request: sampling_pb2.SampleTracesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[sampling_pb2.SampleTracesResponse]:
+        requests.check_sample(request)
+        asked, step = sampling_pb2.SampleTracesRequest(), steps.SAMPLE_ELSEWHERE
+        asked.CopyFrom(request)
+        if request.generator.WhichOneof("generator") == "artifact":
+            found = await asyncio.to_thread(self._front.artifacts.get, request.generator.artifact)
+            kind = found.manifest.kind
+            if kind not in (kinds.GENERATOR, kinds.MODEL):
+                raise InvalidInput(
+                    "generator.artifact", f"is of kind {kind}; give one of kind {kinds.GENERATOR} or {kinds.MODEL}"
+                )
+            asked.generator.artifact = found.digest
+            if kind == kinds.GENERATOR or not endpoint_of(steps.INFERENCE_OPTIMIZER):
+                step = steps.SAMPLE
+        async with aclosing(self._stream(step, asked)) as replies:
+            async for reply in replies:
+                yield reply
 
     async def ScoreTraces(  # noqa: N802
         self, request: verifier_pb2.ScoreTracesRequest, context: grpc.aio.ServicerContext

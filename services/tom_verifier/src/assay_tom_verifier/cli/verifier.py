@@ -13,8 +13,9 @@ import click
 from assay.cli.arguments import REFERENCE
 from assay.cli.session import CommandSession, command
 from assay.cli.tables import print_table
-from assay.errors import InvalidInput
+from assay.errors import FailedPrecondition, InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, traces_pb2, verifier_pb2
+from assay_tom_verifier.cli.drafting import Drafted, ask_for_traces, generator_options
 from assay_tom_verifier.cli.group import SERVICE, tom_verifier
 from assay_tom_verifier.cli.request import (
     FILE,
@@ -44,22 +45,46 @@ METHODS = {
 @click.argument("verifier", type=REFERENCE)
 @click.argument("story", type=FILE)
 @click.argument("question")
-@click.argument("traces", type=FILE)
+@click.argument("traces", type=FILE, required=False)
+@generator_options
 @click.option("--out", type=OUT, help="Where to write the candidates that `select` takes (JSONL).")
-def score(session: CommandSession, verifier: str, story: str, question: str, traces: str, out: Path | None) -> None:
+def score(
+    session: CommandSession,
+    verifier: str,
+    story: str,
+    question: str,
+    traces: str | None,
+    generator: str | None,
+    out: Path | None,
+    **sampling: Any,
+) -> None:
     """Probability that each step of TRACES is right, by VERIFIER.
 
     TRACES: JSONL, a row a trace: {"trace": "## Step 1 ## ..."} or {"claims": ["red_box", ...], "answer": "red_box"}.
+    In place of TRACES, --generator has them written.
     """
-    given = list(_traces(read_rows(traces, "TRACES")))
-    request = verifier_pb2.ScoreTracesRequest(
-        verifier=verifier,
-        candidates=verifier_pb2.CandidateSet(
-            story=read_text(story, "STORY"), question=stories_pb2.AskedQuestion(text=question), traces=given
-        ),
-    )
+    if (traces is None) == (generator is None):
+        raise InvalidInput("TRACES", "or --generator is needed, one of the two")
+    text, asked = read_text(story, "STORY"), stories_pb2.AskedQuestion(text=question)
     with session.connection() as connection:
+        if generator is not None:
+            drafts = ask_for_traces(session, connection, generator, text, asked, **sampling)
+        else:
+            drafts = [Drafted(given) for given in _traces(read_rows(traces or "", "TRACES"))]
+        read = [(number, draft.given) for number, draft in enumerate(drafts, 1) if draft.given is not None]
+        refused = [(number, draft.refused) for number, draft in enumerate(drafts, 1) if draft.given is None]
+        if not read:
+            raise FailedPrecondition(
+                f"none of the {len(drafts)} texts is a trace; the first {refused[0][1]}; keep them with --written, and "
+                "try another generator or a lower temperature",
+                reason="NO_TRACES",
+            )
+        request = verifier_pb2.ScoreTracesRequest(
+            verifier=verifier,
+            candidates=verifier_pb2.CandidateSet(story=text, question=asked, traces=[given for _, given in read]),
+        )
         answer = connection.call(stub_of(connection).ScoreTraces, request, timeout_s=LONG_CALL_S)
+    numbered = [(number, found) for (number, _), found in zip(read, answer.scores, strict=True)]
     if out is not None:
         with out.open("w", encoding="utf-8") as file:
             for found in answer.scores:
@@ -77,12 +102,21 @@ def score(session: CommandSession, verifier: str, story: str, question: str, tra
                     1 + list(found.step_scores).index(min(found.step_scores)),
                     " ".join(f"{step:.2f}" for step in found.step_scores),
                 )
-                for number, found in enumerate(answer.scores, 1)
+                for number, found in numbered
             ],
             right=("trace", "lowest", "at step"),
         )
+        if refused:
+            click.echo(f"{len(refused)} of {len(drafts)} texts are no traces:")
+        for number, reason in refused:
+            click.echo(f"  {number}: {reason}")
 
-    session.emit(document_of(answer), human)
+    document = document_of(answer)
+    if generator is not None:
+        for (number, _), row in zip(read, document["scores"], strict=True):
+            row["sample"] = number
+        document["refused"] = [{"sample": number, "reason": reason} for number, reason in refused]
+    session.emit(document, human)
 
 
 @command(tom_verifier, "select", service=SERVICE)

@@ -51,17 +51,10 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
     or exits must be there), naming its number; otherwise leave such lines out and list them. Names are compared in
     Unicode's composed form (NFC). Raises ResourceExhausted above MOST_LINES lines, InvalidInput for a text without any.
     """
-    rows = [(place, row.strip()) for place, row in enumerate(_composed(text).splitlines(), 1) if row.strip()]
-    if not rows:
-        raise InvalidInput("story", "is empty; give one sentence a line")
-    if len(rows) > MOST_LINES:
-        raise ResourceExhausted(f"story: has {len(rows)} lines; give at most {MOST_LINES}", reason="STORY_TOO_LONG")
     scene = Scene()
     lines: list[Line] = []
     refused: list[RefusedLine] = []
-    for place, row in rows:
-        own, sentence = split_number(row)
-        number = place if own is None else own
+    for number, sentence in split_story(text):
         try:
             lines.append(_read_line(number, sentence, scene))
         except InvalidInput as error:
@@ -71,6 +64,20 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
                 raise InvalidInput("story", f'line {number}, "{shown}": {reason}', reason="STORY_LINE") from None
             refused.append(RefusedLine(number, sentence, reason))
     return ParsedStory(Story(tuple(lines)), tuple(refused))
+
+
+def split_story(text: str) -> list[tuple[int, str]]:
+    """Numbers and sentences of a story, whatever they say; raises as `parse_story` for none or too many."""
+    rows = [(place, row.strip()) for place, row in enumerate(_composed(text).splitlines(), 1) if row.strip()]
+    if not rows:
+        raise InvalidInput("story", "is empty; give one sentence a line")
+    if len(rows) > MOST_LINES:
+        raise ResourceExhausted(f"story: has {len(rows)} lines; give at most {MOST_LINES}", reason="STORY_TOO_LONG")
+    found = []
+    for place, row in rows:
+        own, sentence = split_number(row)
+        found.append((place if own is None else own, sentence))
+    return found
 
 
 def parse_question(text: str) -> Question:
