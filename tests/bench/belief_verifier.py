@@ -56,12 +56,6 @@ def main(models: Path, rows: Path | None, seeds: int, stories: int, out: Path | 
     found = {**scales(who, 0, stories), **headline(who, rows, stories), **many(who, stories)}
     found["passes"] = measure_passes(who.verifier)
     print_passes(found["passes"])
-    by_seed = [
-        found["answers"],
-        *(scales(Subjects(models, seed), seed, stories)["answers"] for seed in range(1, seeds)),
-    ]
-    found["seeds"], found["further_seeds"] = spread(by_seed), by_seed[1:]
-    print_spread(found["seeds"])
     found["models"] = who.facts
     print_subjects(who)
     bars = {
@@ -73,15 +67,25 @@ def main(models: Path, rows: Path | None, seeds: int, stories: int, out: Path | 
     print()
     for bar, met in bars.items():
         print(f"{bar}: {verdict(met)}")
-    where["minutes"] = round((time.monotonic() - begun) / 60, 1)
-    where["cpu_minutes"] = round((time.process_time() - used) / 60, 1)
-    print(f"{where['minutes']} minutes, {where['cpu_minutes']} of CPU, without what was trained before")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        raw = document({"bench": "belief_verifier", **where, **bars, **found})
-        out.write_text(json.dumps(raw, sort_keys=True, separators=(",", ":")) + "\n")
-        out.with_name(f"{out.stem}-accuracy.svg").write_bytes(picture(found["curve"]))
-    return all(bars.values())
+    by_seed = [found["answers"]]
+    while True:
+        found["seeds"], found["further_seeds"] = spread(by_seed), by_seed[1:]
+        print_spread(found["seeds"])
+        where["minutes"] = round((time.monotonic() - begun) / 60, 1)
+        where["cpu_minutes"] = round((time.process_time() - used) / 60, 1)
+        print(f"{where['minutes']} minutes, {where['cpu_minutes']} of CPU, without what was trained before", flush=True)
+        if out is not None:
+            write(out, {"bench": "belief_verifier", **where, **bars, **found})
+        if len(by_seed) >= seeds:
+            return all(bars.values())
+        by_seed.append(scales(Subjects(models, len(by_seed)), len(by_seed), stories)["answers"])
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """Anew after each seed, so that a run that is cut off leaves what it had."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document(found), sort_keys=True, separators=(",", ":")) + "\n")
+    out.with_name(f"{out.stem}-accuracy.svg").write_bytes(picture(found["curve"]))
 
 
 def scales(who: Subjects, seed: int, stories: int) -> dict[str, Any]:
