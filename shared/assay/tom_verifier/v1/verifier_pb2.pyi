@@ -153,20 +153,24 @@ class BeamSearchResponse(_message.Message):
     def __init__(self, answer: _Optional[str] = ..., trace: _Optional[_Union[_traces_pb2.Trace, _Mapping]] = ..., score: _Optional[_Union[TraceScore, _Mapping]] = ..., generated_steps: _Optional[int] = ...) -> None: ...
 
 class TrainPbmRequest(_message.Message):
-    __slots__ = ("request_id", "steps", "batch", "seed", "length", "generator_steps")
+    __slots__ = ("request_id", "steps", "batch", "seed", "length", "generator_steps", "base", "learning_rate")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_STEPS_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     steps: int
     batch: int
     seed: int
     length: int
     generator_steps: int
-    def __init__(self, request_id: _Optional[str] = ..., steps: _Optional[int] = ..., batch: _Optional[int] = ..., seed: _Optional[int] = ..., length: _Optional[int] = ..., generator_steps: _Optional[int] = ...) -> None: ...
+    base: str
+    learning_rate: float
+    def __init__(self, request_id: _Optional[str] = ..., steps: _Optional[int] = ..., batch: _Optional[int] = ..., seed: _Optional[int] = ..., length: _Optional[int] = ..., generator_steps: _Optional[int] = ..., base: _Optional[str] = ..., learning_rate: _Optional[float] = ...) -> None: ...
 
 class TrainPbmResponse(_message.Message):
     __slots__ = ("operation",)
