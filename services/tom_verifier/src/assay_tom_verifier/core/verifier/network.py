@@ -85,7 +85,11 @@ class BeliefNetwork(nn.Module):
 
         features: [B, 1 + T, FEATURES] uint8; claims: [B, T] int64.
         """
-        lines, slots = self.embed_lines(features), self.embed_slots(claims)
+        return self.read_on(self.embed_lines(features), claims)
+
+    def read_on(self, lines: Tensor, claims: Tensor) -> tuple[Tensor, Tensor]:
+        """As `read`, of lines that are embedded already: [B, 1 + T, width]."""
+        slots = self.embed_slots(claims)
         pairs = torch.stack((lines[:, 1:], slots), dim=2).flatten(1, 2)  # line, slot, line, slot ...
         states = self.run(torch.cat((lines[:, :1], pairs), dim=1))
         return states[:, 1::2], states[:, 2::2]

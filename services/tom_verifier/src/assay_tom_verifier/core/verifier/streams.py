@@ -14,8 +14,9 @@ from assay.cancel import CancelToken
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.generate import GeneratedStory, generate_stories
 from assay_tom_verifier.core.stories.tables import TableEngine
+from assay_tom_verifier.core.verifier.encode import EncodedQuestion, encode_question
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
-from assay_tom_verifier.core.verifier.questions import Questions, collate, with_beliefs
+from assay_tom_verifier.core.verifier.questions import Questions, collate, right_slots
 from assay_tom_verifier.core.verifier.sample import sample_traces
 
 # Steps whose batches are made at once; sampling step by step would cost more than training.
@@ -50,17 +51,20 @@ class StorySource:
         engine = TableEngine()
         encoded, beliefs, orders, stories = [], [], [], []
         for index in range(first, first + count):
-            random = np.random.default_rng((self.seed, index)) if self.in_training else None
             made = self.story(index)
             asked = [each.question for each in made.questions]
             believed = engine.believe(made.story, [each.chain for each in asked], asked[0].thing, self.profile)
-            for question in asked:
-                features, right = with_beliefs(made.story, question, believed, random)
+            for question, features in zip(asked, self.encoded(made), strict=True):
                 encoded.append(features)
-                beliefs.append(right)
+                beliefs.append(right_slots(features, question, believed))
                 orders.append(question.order)
                 stories.append(index)
         return collate(encoded, beliefs, orders, stories)
+
+    def encoded(self, made: GeneratedStory) -> list[EncodedQuestion]:
+        """The story's questions as the models take them."""
+        random = np.random.default_rng((self.seed, made.index)) if self.in_training else None
+        return [encode_question(made.story, each.question, random) for each in made.questions]
 
 
 Block = TypeVar("Block")

@@ -37,6 +37,14 @@ class GeneratorRecipe:
     length: int = 1
     profile: Profile = Profile.HITOM
 
+    def untrained(self, seed: int) -> BeliefNetwork:
+        """The network that it begins with."""
+        return new_network(self.shape, seed)
+
+    def stories(self, seed: int) -> StorySource:
+        """What it trains on."""
+        return StorySource(seed, self.length, self.profile, in_training=True)
+
 
 @dataclass(frozen=True)
 class VerifierRecipe:
@@ -50,6 +58,10 @@ class VerifierRecipe:
     target: Target = Target.PREFIX
     length: int = 1
     profile: Profile = Profile.HITOM
+
+    def reader(self) -> GeneratorRecipe:
+        """What comes before judging; judging takes its stories from the same making."""
+        return GeneratorRecipe("reading", self.shape, self.reading, self.length, self.profile)
 
 
 # Three scales; each is left where its answers are right about half of the time.
@@ -69,9 +81,8 @@ def train_generator(
     checkpoint_dir: Path | None = None,
 ) -> BeliefNetwork:
     """Trained on right beliefs of new stories. Resumable, cancellable: see `optimise`."""
-    network = new_network(recipe.shape, seed)
-    source = StorySource(seed * _SEEDS, recipe.length, recipe.profile, in_training=True)
-    batches = QuestionBatches(source, recipe.schedule.batch)
+    network = recipe.untrained(seed)
+    batches = QuestionBatches(recipe.stories(seed * _SEEDS), recipe.schedule.batch)
     optimise(
         network,
         lambda step: generator_loss(network, batches.batch(step)),
@@ -99,7 +110,7 @@ def train_verifier(
     """
     if not generators:
         raise InvalidInput("generators", "are none; give at least one, whose traces are to be judged")
-    reader = GeneratorRecipe("reading", recipe.shape, recipe.reading, recipe.length, recipe.profile)
+    reader = recipe.reader()
     network = train_generator(
         reader,
         seed=seed * _SEEDS + _READING,
@@ -107,7 +118,7 @@ def train_verifier(
         progress=progress,
         checkpoint_dir=None if checkpoint_dir is None else checkpoint_dir / "reading",
     )
-    source = StorySource((seed * _SEEDS + _JUDGING) * _SEEDS, recipe.length, recipe.profile, in_training=True)
+    source = reader.stories((seed * _SEEDS + _JUDGING) * _SEEDS)
     batches = OnPolicyBatches(source, generators, recipe.judging.batch, cancel)
 
     def loss_at(step: int) -> torch.Tensor:
