@@ -13,6 +13,7 @@ from assay.cancel import CancelToken
 from assay.errors import Cancelled, DataLoss
 from assay.progress import silent
 from assay_tom_verifier.core.stories.paraphrase import paraphrase_story
+from assay_tom_verifier.core.stories.unread import unread_story
 from assay_tom_verifier.core.verifier.line_reader import WordNetwork, new_word_network
 from assay_tom_verifier.core.verifier.network import NetworkShape
 from assay_tom_verifier.core.verifier.optimise import Schedule
@@ -26,7 +27,7 @@ from assay_tom_verifier.core.verifier.sample import sample_traces
 from assay_tom_verifier.core.verifier.told_stories import ToldSource
 from assay_tom_verifier.core.verifier.train import train_generator, train_verifier, weights_sha256
 from assay_tom_verifier.core.verifier.word_recipes import EVERY_GRAMMAR, WordGeneratorRecipe, WordVerifierRecipe
-from assay_tom_verifier.core.verifier.words import ToldStory, encode_told, words_of
+from assay_tom_verifier.core.verifier.words import words_of
 
 VOCABULARY = words_of(EVERY_GRAMMAR)
 SMALL = NetworkShape(width=16, layers=1, heads=2)
@@ -38,8 +39,8 @@ def reader(seed: int = 0) -> WordNetwork:
 
 
 def test_a_prefix_has_the_score_it_has_in_a_longer_trace():
-    told = encode_told(ToldStory.read(paraphrase_story(STORY, 1)), QUESTION, VOCABULARY)
-    whole, short = ProcessBeliefModel(reader()).score_encoded(told, [RIGHT, RIGHT[:4]])
+    told = unread_story(paraphrase_story(STORY, 1))
+    whole, short = ProcessBeliefModel(reader()).score_claims(told, QUESTION, [RIGHT, RIGHT[:4]])
     assert whole[:4] == pytest.approx(short, abs=1e-12)
     assert len(set(whole)) == len(whole)
 
@@ -59,8 +60,8 @@ def test_words_beside_longer_lines_and_stories_read_as_they_do_alone():
 
 def test_the_same_events_in_other_words_have_other_scores_before_any_training():
     scores = {
-        round(ProcessBeliefModel(reader()).score_encoded(encode_told(told, QUESTION, VOCABULARY), [RIGHT])[0][-1], 12)
-        for told in (ToldStory.read(paraphrase_story(STORY, 1, (grammar,))) for grammar in range(5))
+        round(ProcessBeliefModel(reader()).score_claims(unread_story(told), QUESTION, [RIGHT])[0][-1], 12)
+        for told in (paraphrase_story(STORY, 1, (grammar,)) for grammar in range(5))
     }
     assert len(scores) == 5
 
@@ -83,11 +84,11 @@ def test_a_vocabulary_that_fits_no_weights_is_a_loss_of_data(tmp_path):
 
 
 def test_a_reading_verifier_taken_up_again_ends_in_the_same_weights(tmp_path):
-    few = Schedule(25, 5, 2e-3)
+    few = Schedule(2, 5, 2e-3)
     tiny = train_generator(WordGeneratorRecipe("tiny", SMALL, few), seed=3, cancel=CancelToken(), progress=silent)
-    recipe = WordVerifierRecipe(SMALL, few, Schedule(50, 5, 1e-3))
+    recipe = WordVerifierRecipe(SMALL, few, Schedule(30, 5, 1e-3))
     whole = train_verifier(recipe, [tiny], seed=4, cancel=CancelToken(), progress=silent)
-    stop = StopsAt(25, 50)
+    stop = StopsAt(25, 30)
     with pytest.raises(Cancelled):
         train_verifier(recipe, [tiny], seed=4, cancel=stop.token, progress=stop, checkpoint_dir=tmp_path)
     parts = train_verifier(recipe, [tiny], seed=4, cancel=CancelToken(), progress=silent, checkpoint_dir=tmp_path)

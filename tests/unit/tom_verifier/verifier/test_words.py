@@ -11,6 +11,7 @@ from assay_tom_verifier.core.stories.beliefs import Question
 from assay_tom_verifier.core.stories.generate import generate_stories
 from assay_tom_verifier.core.stories.paraphrase import GRAMMARS, paraphrase_story
 from assay_tom_verifier.core.stories.parse import parse_story
+from assay_tom_verifier.core.stories.unread import unread_story
 from assay_tom_verifier.core.verifier import words as W
 from assay_tom_verifier.core.verifier.encode import relabel
 from assay_tom_verifier.core.verifier.told_stories import ToldSource
@@ -22,7 +23,7 @@ TOLD = paraphrase_story(STORY, 1)
 
 
 def features(text: str, question: Question = QUESTION, vocabulary: tuple[str, ...] = VOCABULARY) -> np.ndarray:
-    return encode_told(ToldStory.read(text), question, vocabulary).features
+    return encode_told(ToldStory.of(unread_story(text)), question, vocabulary).features
 
 
 def test_stories_that_differ_in_names_alone_are_the_same():
@@ -48,7 +49,7 @@ def test_whoever_and_whatever_counts_has_a_number_in_every_grammar(grammar, fore
     source = ToldSource(3, grammars=(grammar,), vocabulary=vocabulary)
     for index in range(40):
         made = source.story(index)
-        told = ToldStory.read(source.tell(made))
+        told = ToldStory.of(unread_story(source.tell(made)))
         for each in made.questions:
             right, found = relabel(made.story, each.question), encode_told(told, each.question, vocabulary).labels
             assert set(right.containers) <= set(found.containers)
@@ -62,6 +63,11 @@ def test_the_parser_refuses_every_paraphrased_line():
             parsed = parse_story(told, strict=False)
             assert not parsed.story.lines
             assert len(parsed.refused) == len(made.story.lines)
+
+
+def test_a_story_read_and_one_unread_are_the_same_words():
+    assert ToldStory.of(unread_story(TEXT)) == ToldStory.of(STORY)
+    assert [line.number for line in unread_story("\nOwen left.\n7. Ava left.").lines] == [2, 7]
 
 
 def test_what_is_published_is_read_as_words_too():
@@ -84,7 +90,7 @@ def test_training_takes_words_for_unknown_and_telling_does_not():
 @pytest.mark.parametrize(
     ("text", "question", "said"),
     [
-        ("", QUESTION, "has no lines"),
+        ("  \n", QUESTION, "is empty"),
         ("Owen took the pear.", Question("plum", ()), "names plum"),
         ("Owen took the pear.", Question("pear", ("Ava",)), "names Ava"),
         ("It was " + "very " * 60 + "late.", QUESTION, "line 1 has 63 words"),

@@ -6,8 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.verifier import words as W
+from assay_tom_verifier.core.verifier.encode import EncodedQuestion
 from assay_tom_verifier.core.verifier.network import BeliefNetwork, NetworkShape
+from assay_tom_verifier.core.verifier.words import ToldStory, encode_told
 
 _REACH = 5  # words that one convolution looks at
 _LINES_AT_ONCE = 1024  # what lies between stays in a core's cache
@@ -40,13 +44,17 @@ class LineReader(nn.Module):
 
 
 class WordNetwork(BeliefNetwork):
-    """A belief network whose lines are words. vocabulary: those it knows; `encode_told` makes its features."""
+    """A belief network whose lines are words. vocabulary: those it knows."""
 
     def __init__(self, shape: NetworkShape, vocabulary: tuple[str, ...]) -> None:
         super().__init__(shape)
         del self.features  # of parsed lines
         self.vocabulary = vocabulary
         self.reader = LineReader(len(vocabulary), shape.width)
+
+    def encode(self, story: Story, question: Question) -> EncodedQuestion:
+        """By the words of the story's lines alone, be they parsed or not; what `encode_told` raises."""
+        return encode_told(ToldStory.of(story), question, self.vocabulary)
 
     def embed_lines(self, features: Tensor) -> Tensor:
         """features: [..., L] tokens -> [..., width]."""

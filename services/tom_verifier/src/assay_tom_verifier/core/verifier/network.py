@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.verifier import vocabulary as V
+from assay_tom_verifier.core.verifier.encode import EncodedQuestion, encode_question
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class BeliefNetwork(nn.Module):
         self.norm = nn.RMSNorm(shape.width)
         self.beliefs = nn.Linear(shape.width, V.PREDICTED, bias=False)
         self.verdicts = nn.Linear(shape.width, 2, bias=False)  # plus, minus
+
+    def encode(self, story: Story, question: Question) -> EncodedQuestion:
+        """A question as the network takes it; what `encode_question` raises."""
+        return encode_question(story, question)
 
     def embed_lines(self, features: Tensor) -> Tensor:
         """features: [..., FEATURES] uint8 -> [..., width]."""

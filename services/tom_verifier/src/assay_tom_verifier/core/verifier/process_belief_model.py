@@ -15,7 +15,7 @@ from assay.cancel import CancelToken
 from assay.errors import DataLoss, InvalidInput, NotFound
 from assay_tom_verifier.core.stories.beliefs import Question
 from assay_tom_verifier.core.stories.events import Story
-from assay_tom_verifier.core.verifier.encode import EncodedQuestion, encode_claims, encode_question
+from assay_tom_verifier.core.verifier.encode import encode_claims
 from assay_tom_verifier.core.verifier.line_reader import WordNetwork
 from assay_tom_verifier.core.verifier.network import BeliefNetwork, NetworkShape
 from assay_tom_verifier.core.verifier.questions import Questions
@@ -57,6 +57,7 @@ class ProcessBeliefModel:
             margins.append(self.network.margins(slots))
         return torch.cat(margins).sigmoid()[inverse].view(batch, traces, steps)
 
+    @torch.no_grad()
     def score_claims(
         self,
         story: Story,
@@ -69,15 +70,9 @@ class ProcessBeliefModel:
 
         InvalidInput for no or more than MOST_TRACES traces, for an empty one or one with more steps than the story.
         """
-        return self.score_encoded(encode_question(story, question), traces, cancel)
-
-    @torch.no_grad()
-    def score_encoded(
-        self, encoded: EncodedQuestion, traces: Sequence[Sequence[str | None]], cancel: CancelToken | None = None
-    ) -> list[list[float]]:
-        """As `score_claims`, of a question as the network takes it."""
         if not 1 <= len(traces) <= MOST_TRACES:
             raise InvalidInput("traces", f"are {len(traces)}; give 1 to {MOST_TRACES}")
+        encoded = self.network.encode(story, question)
         for index, trace in enumerate(traces):
             if not 1 <= len(trace) <= encoded.steps:
                 raise InvalidInput(f"traces[{index}]", f"has {len(trace)} steps; give 1 to the story's {encoded.steps}")

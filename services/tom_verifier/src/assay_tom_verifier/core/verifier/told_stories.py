@@ -11,6 +11,7 @@ from assay_tom_verifier.core.stories.generate import GeneratedStory
 from assay_tom_verifier.core.stories.grammar import write_sentence
 from assay_tom_verifier.core.stories.paraphrase import paraphrase
 from assay_tom_verifier.core.stories.scene import WAITING_ROOM
+from assay_tom_verifier.core.stories.unread import unread_story
 from assay_tom_verifier.core.verifier.encode import EncodedQuestion
 from assay_tom_verifier.core.verifier.streams import StorySource
 from assay_tom_verifier.core.verifier.words import PUBLISHED, ToldStory, encode_told
@@ -44,7 +45,7 @@ class ToldSource(StorySource):
         )
 
     def encoded(self, made: GeneratedStory) -> list[EncodedQuestion]:
-        told = ToldStory.read(self.tell(made))
+        told = ToldStory.of(unread_story(self.tell(made)))
         numbers = np.random.default_rng((self.seed, made.index)) if self.in_training else None
         return [
             encode_told(told, each.question, self.vocabulary, self._unknown(made.index, order), numbers)

@@ -25,8 +25,9 @@ from assay_tom_verifier.core.stories.events import (
     PrivateClaim,
     PublicClaim,
     Stay,
+    Story,
 )
-from assay_tom_verifier.core.stories.grammar import split_number, write_sentence
+from assay_tom_verifier.core.stories.grammar import write_sentence
 from assay_tom_verifier.core.stories.paraphrase import paraphrase
 from assay_tom_verifier.core.stories.scene import WAITING_ROOM
 from assay_tom_verifier.core.verifier import vocabulary as V
@@ -66,7 +67,7 @@ _SAMPLES = (
 @cache
 def words_of(grammars: tuple[int, ...]) -> tuple[str, ...]:
     """The words of these grammars' sentences, names left out, in alphabetical order: a reader's vocabulary."""
-    found = {WAITING_ROOM}
+    found = {WAITING_ROOM}  # where nobody sees anything: a place of the language, not of the story
     for grammar in grammars:
         for event in _SAMPLES:
             sentence = write_sentence(event) if grammar == PUBLISHED else paraphrase(event, grammar)
@@ -81,14 +82,15 @@ class ToldStory:
     lines: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def read(cls, text: str) -> ToldStory:
-        """One sentence a line, numbered or not; empty lines mean nothing. InvalidInput where a line is too long."""
+    def of(cls, story: Story) -> ToldStory:
+        """By the texts of its lines, whatever they were parsed as. InvalidInput where a line is too long."""
         lines = []
-        for place, row in enumerate((row.strip() for row in text.splitlines() if row.strip()), 1):
-            words = tuple(_WORD.findall(split_number(row)[1]))
+        for line in story.lines:
+            words = tuple(_WORD.findall(line.text))
             if len(words) > MOST_WORDS:
                 raise InvalidInput(
-                    "story", f"line {place} has {len(words)} words, and the small models read {MOST_WORDS}; split it"
+                    "story",
+                    f"line {line.number} has {len(words)} words, and the small models read {MOST_WORDS}; split it",
                 )
             lines.append(words)
         return cls(tuple(lines))
