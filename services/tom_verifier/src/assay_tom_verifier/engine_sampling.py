@@ -8,8 +8,8 @@ from assay.engine.step import StepContext
 from assay.models.local import LocalLanguageModel
 from assay.tom_verifier.v1 import sampling_pb2 as api
 from assay_tom_verifier import kinds
-from assay_tom_verifier.core.stories.parse import parse_story
 from assay_tom_verifier.engine_asking import SAMPLES, replies, written
+from assay_tom_verifier.engine_reading import story_for
 from assay_tom_verifier.engine_verifier import network
 from assay_tom_verifier.generators.model_writer import ModelWriter
 from assay_tom_verifier.generators.network_drafts import network_drafts
@@ -22,9 +22,10 @@ def sample(request: api.SampleTracesRequest, context: StepContext) -> Iterator[a
         model = LocalLanguageModel(context.artifacts.path(artifact))
         yield from written(ModelWriter(model), request, context)
         return
-    story = parse_story(request.story).story
+    generator = network(context.artifacts, artifact)
+    story = story_for(request.story, generator)
     drafts = network_drafts(
-        network(context.artifacts, artifact),
+        generator,
         story,
         question_of(request.question),
         request.samples or SAMPLES,

@@ -13,7 +13,6 @@ from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.traces.compose import compose_trace
 from assay_tom_verifier.core.traces.format import write_trace
 from assay_tom_verifier.core.traces.writer import Draft
-from assay_tom_verifier.core.verifier.encode import encode_question
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
 from assay_tom_verifier.core.verifier.questions import collate
 from assay_tom_verifier.core.verifier.sample import sample_traces
@@ -33,7 +32,7 @@ def network_drafts(
     cancel: CancelToken,
 ) -> Iterator[Draft]:
     """`count` drafts, of which the first do not depend on it; raises what `sample_traces` does."""
-    encoded = encode_question(story, question)
+    encoded = network.encode(story, question)
     unlabelled = np.zeros(encoded.steps, dtype=np.int64)  # what is right is not looked at
     questions = collate([encoded], [unlabelled], [question.order], [0])
     for first in range(0, count, AT_ONCE):
