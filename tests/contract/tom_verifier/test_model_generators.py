@@ -5,82 +5,28 @@ The language model is trained for seconds on source text. What it writes is no t
 
 from __future__ import annotations
 
-import email
-import json
-import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from contract.tom_verifier.conftest import QUESTION, STORY
+from contract.tom_verifier.conftest import CONTEXT, QUESTION, STORY
 from probe.service_process import ServiceProcess
 
-from assay.artifacts.store import ArtifactStore
-from assay.cancel import CancelToken
 from assay.client.connection import Connection
 from assay.client.errors import error_from_rpc
-from assay.config import Config
 from assay.errors import AssayError, Cancelled, InvalidInput, NotFound, Unauthenticated
-from assay.progress import silent
 from assay.tom_verifier.v1 import sampling_pb2, stories_pb2, verifier_pb2
-from assay.zoo.recipes import RECIPES
-from assay.zoo.store import ensure_model, ensure_text
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
-CONTEXT = 4096  # holds a question, its rules and its example, told in tokens of few letters
-RECIPE = replace(
-    RECIPES["llama-tiny"],
-    name="llama-long",
-    config={
-        **RECIPES["llama-tiny"].config,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "max_position_embeddings": CONTEXT,
-    },
-    steps=30,
-    batch=4,
-    sequence_length=64,
-    learning_rate=1e-2,
-    warmup_steps=10,
-    vocabulary=512,
-)
 KEY = "a-key-of-the-tests"
-
-
-@pytest.fixture(scope="module")
-def artifacts(store: str) -> ArtifactStore:
-    return Config(store=store).open_artifacts()
-
-
-@pytest.fixture(scope="module")
-def model(artifacts: ArtifactStore, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A language model of some tokens' wits, with a chat template."""
-    from transformers import AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("model")
-    for package in (email, json, logging):
-        source = Path(package.__file__ or "").parent
-        shutil.copytree(source, folder / "text" / package.__name__, ignore=shutil.ignore_patterns("__pycache__"))
-    text = ensure_text(artifacts, folder / "text")
-    made = ensure_model(artifacts, RECIPE, seed=0, cancel=CancelToken(), progress=silent, text=text)
-    copy = folder / "chatty"
-    copy.mkdir()
-    for path in artifacts.path(made).iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    tokenizer = AutoTokenizer.from_pretrained(copy)
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    tokenizer.save_pretrained(copy)
-    return artifacts.put("model", copy)
 
 
 def request(samples: int, **fields: Any) -> sampling_pb2.SampleTracesRequest:

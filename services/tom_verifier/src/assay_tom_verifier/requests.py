@@ -188,6 +188,13 @@ def check_train(request: verifier_pb2.TrainPbmRequest) -> None:
     ):
         _within(request, name, 0, high)
     _within(request, "seed", 0, MAX_SEED)
+    check_choice(request, "reading", verifier_pb2.LineReading)
+    if request.reading and request.base:
+        raise InvalidInput("reading", "is a small network's, and a base reads text; leave one of the two out")
+    if not 0 <= request.learning_rate <= 1:
+        raise InvalidInput("learning_rate", f"is {request.learning_rate}; give 0 for the default, up to 1")
+    if request.learning_rate and not request.base:
+        raise InvalidInput("learning_rate", "is of a base's training; name a base, or leave it out")
 
 
 def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:

@@ -22,6 +22,7 @@ from assay_tom_verifier.cli.request import (
     LONG_CALL_S,
     OUT,
     document_of,
+    model_digest,
     read_rows,
     read_text,
     run,
@@ -151,6 +152,9 @@ def select(session: CommandSession, candidates: str, aggregation: str, method: s
 @click.option("--generator-steps", type=click.IntRange(0), default=0, help="Of the generator's.  [default: 120]")
 @click.option("--length", type=click.IntRange(1, 3), default=1, show_default=True, help="Chapters of the stories.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--words", is_flag=True, help="Read words, for stories that the parser refuses.")
+@click.option("--base", help="A causal language model, stored or a directory, that is taught to judge traces as text.")
+@click.option("--learning-rate", type=float, default=0.0, help="Of --base's training.  [default: 1e-5]")
 @click.option("--reliability", type=OUT, help="Where to draw whether scores are probabilities (SVG).")
 @click.option("--accuracy", type=OUT, help="Where to draw accuracy by number of candidates (SVG).")
 def train(
@@ -160,10 +164,13 @@ def train(
     generator_steps: int,
     length: int,
     seed: int,
+    words: bool,
+    base: str | None,
+    learning_rate: float,
     reliability: Path | None,
     accuracy: Path | None,
 ) -> None:
-    """Trains a small generator, and a verifier on fresh traces of it."""
+    """Trains a small generator, and a verifier on fresh traces of it: a small network, or --base."""
     request = verifier_pb2.TrainPbmRequest(
         request_id=str(uuid.uuid4()),
         steps=steps,
@@ -171,8 +178,12 @@ def train(
         generator_steps=generator_steps,
         length=length,
         seed=seed,
+        learning_rate=learning_rate,
+        reading=verifier_pb2.LINE_READING_WORDS if words else verifier_pb2.LINE_READING_UNSPECIFIED,
     )
     with session.connection() as connection:
+        if base is not None:
+            request.base = model_digest(session, connection, base)
         result = run(session, connection, "TrainPbm", request, verifier_pb2.TrainPbmResult, "training")
         for path, name in ((reliability, "reliability.svg"), (accuracy, "accuracy.svg")):
             if path is not None:

@@ -1,8 +1,9 @@
-"""Small networks as the two sides of beam search: one proposes the next claim, one judges."""
+"""The two sides of beam search: a small network proposes the next claim, a process belief model judges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 
@@ -11,9 +12,8 @@ from assay_tom_verifier.core.stories.beliefs import Question
 from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.verifier import vocabulary as V
 from assay_tom_verifier.core.verifier.beam_search import Claims
-from assay_tom_verifier.core.verifier.encode import encode_claims, encode_question
+from assay_tom_verifier.core.verifier.encode import encode_claims
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
-from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel
 
 
 class NetworkProposer:
@@ -23,7 +23,7 @@ class NetworkProposer:
         self, network: BeliefNetwork, story: Story, question: Question, *, seed: int, temperature: float = 1.0
     ) -> None:
         self._network, self._temperature = network, temperature
-        self._encoded = encode_question(story, question)
+        self._encoded = network.encode(story, question)
         self._possible = torch.zeros(V.PREDICTED, dtype=torch.bool)
         self._possible[[V.NULL, *self._encoded.labels.containers.values()]] = True
         self._generator = torch.Generator().manual_seed(seed)
@@ -43,10 +43,22 @@ class NetworkProposer:
         return [[labels.container(value) for value in row] for row in drawn.tolist()]
 
 
+class ClaimScorer(Protocol):
+    """A process belief model, small or a checkpoint."""
+
+    def score_claims(
+        self,
+        story: Story,
+        question: Question,
+        traces: Sequence[Sequence[str | None]],
+        cancel: CancelToken | None = None,
+    ) -> list[list[float]]: ...
+
+
 class NetworkScorer:
     """Scores prefixes by a process belief model."""
 
-    def __init__(self, verifier: ProcessBeliefModel, story: Story, question: Question) -> None:
+    def __init__(self, verifier: ClaimScorer, story: Story, question: Question) -> None:
         self._verifier, self._story, self._question = verifier, story, question
 
     def score_prefixes(self, prefixes: Sequence[Claims], cancel: CancelToken) -> list[list[float]]:

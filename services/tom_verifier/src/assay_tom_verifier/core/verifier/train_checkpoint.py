@@ -85,3 +85,16 @@ def as_text(source: StorySource, questions: Questions, claims: Tensor) -> tuple[
         texts.append(trace_text(lines, question, said, containers_of(made.story)))
         wanted.append(labels[row, :length].tolist())
     return texts, wanted
+
+
+def checkpoint_scores(
+    verifier: CheckpointVerifier, source: StorySource, questions: Questions, claims: Tensor, cancel: CancelToken
+) -> Tensor:
+    """As `ProcessBeliefModel.score`: claims [B, N, T] -> [B, N, T] float32; slots beyond a story's end get 0."""
+    scores = torch.zeros(claims.shape)
+    for row, length in enumerate(questions.lengths.tolist()):
+        made = source.story(int(questions.stories[row]))
+        asked = made.questions[int(questions.orders[row])].question
+        said = [[questions.labels[row].container(slot) for slot in trace[:length].tolist()] for trace in claims[row]]
+        scores[row, :, :length] = torch.tensor(verifier.score_claims(made.story, asked, said, cancel))
+    return scores
