@@ -135,12 +135,12 @@ def _checkpoint(request: own.TrainVerifierStep, context: StepContext) -> own.Sto
 
 def measure(request: own.MeasureVerifierStep, context: StepContext) -> api.TrainPbmResult:
     asked = request.request
-    stories, candidates = (STORIES_OF_CHECKPOINTS, CANDIDATES_OF_CHECKPOINTS) if asked.base else (STORIES, CANDIDATES)
+    told, candidates = (STORIES_OF_CHECKPOINTS, CANDIDATES_OF_CHECKPOINTS) if asked.base else (STORIES, CANDIDATES)
     source = StorySource(HELD_OUT + asked.seed, asked.length or 1)
     if _reads_words(asked):
         known = words_of(EVERY_GRAMMAR)
         source = ToldSource(source.seed, source.length, grammars=EVERY_GRAMMAR, vocabulary=known)
-    questions = source.questions(0, stories)
+    questions = source.questions(0, told)
     claims = sample_traces(
         network(context.artifacts, request.generator),
         questions,
