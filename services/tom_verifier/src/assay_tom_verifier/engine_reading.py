@@ -17,8 +17,8 @@ def story_for(text: str, *readers: object) -> Story:
 
 
 def containers_for(reader: object, story: Story, question: Question) -> tuple[str, ...]:
-    """What a trace's claims may name, as the story spells it: to a reader of words, what is written like a name in lines
-    about the asked object.
+    """What a trace's claims may name, as the story spells it. To a reader of words: what is written like a name in
+    lines about the asked object.
     """
     network = _network(reader)
     if isinstance(network, WordNetwork):

@@ -152,7 +152,7 @@ def select(session: CommandSession, candidates: str, aggregation: str, method: s
 @click.option("--generator-steps", type=click.IntRange(0), default=0, help="Of the generator's.  [default: 120]")
 @click.option("--length", type=click.IntRange(1, 3), default=1, show_default=True, help="Chapters of the stories.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--words", is_flag=True, help="Read words, for stories that the parser refuses.")
+@click.option("--words", is_flag=True, help="Reads words, not parsed lines (2500 and 100 steps).")
 @click.option("--base", help="A causal language model, stored or a directory, that is taught to judge traces as text.")
 @click.option("--learning-rate", type=float, default=0.0, help="Of --base's training.  [default: 1e-5]")
 @click.option("--reliability", type=OUT, help="Where to draw whether scores are probabilities (SVG).")
