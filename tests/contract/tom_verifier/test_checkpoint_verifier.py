@@ -12,6 +12,7 @@ from assay.artifacts.store import ArtifactStore
 from assay.client.connection import Connection
 from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, traces_pb2, verifier_pb2
+from assay_tom_verifier import engine_training
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
 WRONG = (*CLAIMS[:4], "green_drawer", *CLAIMS[5:])
@@ -19,10 +20,13 @@ WRONG = (*CLAIMS[:4], "green_drawer", *CLAIMS[5:])
 
 @pytest.fixture(scope="module")
 def taught(connection: Connection, stub: Any, model: str) -> verifier_pb2.TrainPbmResult:
+    """Told in tokens of a few letters a trace is long: few steps, and a measure of two stories."""
     request = verifier_pb2.TrainPbmRequest(
-        request_id=str(uuid.uuid4()), steps=4, batch=2, generator_steps=60, base=model, learning_rate=1e-3, seed=3
+        request_id=str(uuid.uuid4()), steps=3, batch=1, generator_steps=30, base=model, learning_rate=1e-3, seed=3
     )
-    return connection.run(stub.TrainPbm, request, verifier_pb2.TrainPbmResult)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(engine_training, "STORIES_OF_CHECKPOINTS", 2)
+        return connection.run(stub.TrainPbm, request, verifier_pb2.TrainPbmResult)
 
 
 def scores(connection: Connection, stub: Any, verifier: str, *traces: tuple[str, ...], said: str = "") -> list[Any]:
@@ -64,7 +68,7 @@ def test_teaching_gives_a_checkpoint_and_says_how_good_it_is(
     assert set(manifest.inputs) == {model, taught.generator}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file.path for file in manifest.files}
     assert manifest.parameters["base"] == model
-    assert taught.quality.questions == 40
+    assert taught.quality.questions == 10
     assert 0 <= taught.quality.auc <= 1
     assert [row.candidates for row in taught.quality.selections] == [1, 2, 4, 8]
     assert scores(connection, stub, taught.verifier, CLAIMS) != scores(connection, stub, model, CLAIMS)

@@ -130,3 +130,13 @@ def test_traces_are_written_by_a_generator_and_scored(
     assert (len(found["scores"]), found["refused"]) == (20, [])
     for wrong in (command, [*command, str(written), "--generator", trained.generator]):
         assert "TRACES" in assay(store, *wrong).stderr
+
+
+def test_rows_of_bigtom_are_counted_and_none_is_guessed(store: str, tmp_path: Path) -> None:
+    names = ("story", "aware_of_event", "not_aware_of_event", "action_aware", "action_not_aware", "belief_question")
+    names += ("action_question", "belief_answer_aware", "belief_answer_not_aware")
+    record = dict.fromkeys((*names, "action_answer_aware", "action_answer_not_aware"), "Noor makes tea.") | {"row": 0}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(record))
+    found = document(store, "eval", str(tmp_path / "rows.jsonl"))
+    assert (found["total"], found["agree"], found["unparsed"]) == (6, 0, 6)
+    assert found["by_group"]["BigToM/forward_belief/false_belief"]["unparsed"] == 1

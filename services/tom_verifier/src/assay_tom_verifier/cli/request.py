@@ -20,6 +20,7 @@ from assay.client.errors import error_from_rpc
 from assay.client.inputs import model_artifact, text_artifact
 from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc, traces_pb2
+from assay_tom_verifier.core.bigtom import is_bigtom, read_bigtom
 from assay_tom_verifier.core.evaluate import read_row
 
 PROFILES = {
@@ -79,9 +80,10 @@ def read_rows(path: str, name: str) -> list[dict[str, Any]]:
 
 
 def labelled_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[traces_pb2.LabelledRow]:
-    """Rows in the form of Hi-ToM's, each in its group of prompting/length/deception/order."""
-    for row in map(read_row, rows):
-        yield traces_pb2.LabelledRow(**asdict(row))
+    """Rows in the form of Hi-ToM's, each in its group of prompting/length/deception/order; or of BigToM's, six each."""
+    for record in rows:
+        found = [each.labelled() for each in read_bigtom(record)] if is_bigtom(record) else [read_row(record)]
+        yield from (traces_pb2.LabelledRow(**asdict(row)) for row in found)
 
 
 def batches(rows: Iterable[traces_pb2.LabelledRow]) -> Iterator[list[traces_pb2.LabelledRow]]:
