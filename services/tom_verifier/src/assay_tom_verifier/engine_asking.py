@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from assay.client.connection import connect
+from assay.config import endpoint_of
 from assay.engine.step import StepContext
+from assay.errors import FailedPrecondition
 from assay.models.remote import RemoteLanguageModel
 from assay.tom_verifier.v1 import sampling_pb2 as api
 from assay_tom_verifier.core.stories.parse import split_story
@@ -26,7 +28,14 @@ def ask_elsewhere(request: api.SampleTracesRequest, context: StepContext) -> Ite
         model = HostedModel(HostedEndpoint.from_environment(), request.generator.hosted)
         yield from written(model, request, context)
         return
-    with connect(INFERENCE_OPTIMIZER) as connection:
+    endpoint = endpoint_of(INFERENCE_OPTIMIZER)
+    if not endpoint:
+        raise FailedPrecondition(
+            "generator.artifact: this engine knows no inference-optimizer, and its front does; set "
+            "ASSAY_INFERENCE_OPTIMIZER_ENDPOINT for both alike",
+            reason="NO_INFERENCE_OPTIMIZER",
+        )
+    with connect(INFERENCE_OPTIMIZER, endpoint) as connection:
         yield from written(ModelWriter(RemoteLanguageModel(connection, request.generator.artifact)), request, context)
 
 
