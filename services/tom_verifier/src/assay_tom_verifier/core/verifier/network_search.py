@@ -14,6 +14,7 @@ from assay_tom_verifier.core.verifier import vocabulary as V
 from assay_tom_verifier.core.verifier.beam_search import Claims
 from assay_tom_verifier.core.verifier.encode import encode_claims
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
+from assay_tom_verifier.core.verifier.process_belief_model import rows_at_once
 
 
 class NetworkProposer:
@@ -30,14 +31,18 @@ class NetworkProposer:
 
     @torch.no_grad()
     def propose(self, prefixes: Sequence[Claims], count: int, cancel: CancelToken) -> list[list[str | None]]:
-        cancel.check()
         length, labels = len(prefixes[0]), self._encoded.labels
-        claims = torch.full((len(prefixes), length + 1), V.NULL)  # the last stands where nothing is claimed yet
-        for row, prefix in zip(claims, prefixes, strict=True):
-            row[:length] = torch.from_numpy(encode_claims(prefix, labels))
-        features = torch.from_numpy(self._encoded.features[: length + 2]).expand(len(prefixes), -1, -1)
-        lines, _ = self._network.read(features, claims)
-        logits = self._network.beliefs(lines[:, -1]) / self._temperature
+        lines = self._network.embed_lines(torch.from_numpy(self._encoded.features[: length + 2]))
+        at_once, found = rows_at_once(length + 1), []
+        for start in range(0, len(prefixes), at_once):
+            cancel.check()
+            part = prefixes[start : start + at_once]
+            claims = torch.full((len(part), length + 1), V.NULL)  # the last stands where nothing is claimed yet
+            for row, prefix in zip(claims, part, strict=True):
+                row[:length] = torch.from_numpy(encode_claims(prefix, labels))
+            states, _ = self._network.read_on(lines.expand(len(part), -1, -1), claims)
+            found.append(self._network.beliefs(states[:, -1]))
+        logits = torch.cat(found) / self._temperature
         odds = logits.masked_fill(~self._possible, float("-inf")).softmax(-1)
         drawn = torch.multinomial(odds, count, replacement=True, generator=self._generator)
         return [[labels.container(value) for value in row] for row in drawn.tolist()]
