@@ -6,12 +6,20 @@ import math
 import uuid
 from typing import Any
 
+import grpc
 import pytest
 from contract.tom_verifier.conftest import CLAIMS, MODEL, QUESTION, STORY
 
 from assay.client.connection import Connection
 from assay.errors import AssayError, InvalidInput, NotFound, OutOfRange, ResourceExhausted
-from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import (
+    epistemic_pb2,
+    sampling_pb2,
+    sensitivity_pb2,
+    stories_pb2,
+    traces_pb2,
+    verifier_pb2,
+)
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
 ABSENT = "sha256:" + "0" * 64
@@ -83,6 +91,8 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
         (stub.AnswerQuestion, stories_pb2.AnswerQuestionRequest(story=long, question=ASKED)),
     ):
         refused(connection, method, request, ResourceExhausted, "2,000 at most")
+    drawn = stories_pb2.DrawStoryRequest(story=STORY + "\nOwen likes the red_box." * 191)
+    refused(connection, stub.DrawStory, drawn, ResourceExhausted, "story: has 201 lines, 200 at most in a picture; draw")
     crowd = "\n".join(f"Agent{number} entered the hall." for number in range(200))
     story = f"{crowd}\nThe celery is in the red_box."
     with pytest.raises(Exception, match="2,000,000 at most"):
@@ -156,6 +166,19 @@ def test_more_traces_than_may_be_and_verifiers_that_are_not(connection: Connecti
     refused(connection, stub.ScoreTraces, request(trained.generator, 1), InvalidInput, "process-belief-model")
 
 
+@pytest.mark.parametrize("temperature", [1e-38, 9e-4, -1.0, math.inf, math.nan])
+def test_a_temperature_that_no_odds_have_is_named(connection: Connection, stub: Any, temperature: float) -> None:
+    beam = verifier_pb2.BeamSearchRequest(
+        verifier=ABSENT, generator=ABSENT, story=STORY, question=ASKED, temperature=temperature
+    )
+    refused(connection, stub.BeamSearch, beam, InvalidInput, r"temperature: is .*at least 0\.001")
+    sample = sampling_pb2.SampleTracesRequest(story=STORY, question=ASKED, temperature=temperature)
+    sample.generator.artifact = ABSENT
+    with pytest.raises(grpc.RpcError, match=r"temperature: is .*at least 0\.001") as caught:
+        list(stub.SampleTraces(sample))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 DEEP = "(" * 5000 + "p" + ")" * 5000
 
 
@@ -204,6 +227,14 @@ def test_worlds_are_counted_before_they_are_made(connection: Connection, stub: A
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(model=ABSENT), NotFound, "no artifact"),
         ("PerturbAndEvaluate", sensitivity_pb2.PerturbAndEvaluateRequest(), InvalidInput, "masks"),
         ("AnalyzeRope", sensitivity_pb2.AnalyzeRopeRequest(), InvalidInput, "model: is empty"),
+        ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(seed=2**53 + 1), InvalidInput, "seed: is 9,007"),
+        (
+            "PerturbAndEvaluate",
+            sensitivity_pb2.PerturbAndEvaluateRequest(masks=[ABSENT], seed=2**53 + 1),
+            InvalidInput,
+            "seed: is 9,007",
+        ),
+        ("AnalyzeRope", sensitivity_pb2.AnalyzeRopeRequest(seed=2**64 - 1), InvalidInput, "seed: is 18,446"),
     ],
 )
 def test_long_methods_refuse_at_the_call(

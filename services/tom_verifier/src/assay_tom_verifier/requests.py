@@ -15,7 +15,9 @@ MAX_TRACES, MAX_STEPS, MAX_ROWS = 4096, 2000, 10_000
 MAX_BEAM = 1024
 MAX_SAMPLES_OF_TRACES, MAX_TOKENS, MAX_MODEL_NAME = 1024, 16_384, 200
 MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 4096
+MIN_TEMPERATURE = 1e-3  # below it, logits over temperature leave the range of a float
 MAX_SEED = 2**31 - 1
+MAX_NOTED_SEED = 2**53  # what a manifest's parameters hold exactly
 MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS, MAX_MASKS = 0.1, 10_000, 100, 16
 SHARE, CONTROLS = 1e-3, 5
 EXAMPLES = ("muddy-children", "dining-cryptographers", "sum-and-product", "russian-cards")
@@ -117,8 +119,7 @@ def check_sample(request: sampling_pb2.SampleTracesRequest) -> None:
     check_question(request.question)
     _within(request, "samples", 0, MAX_SAMPLES_OF_TRACES)
     _within(request, "max_tokens", 0, MAX_TOKENS)
-    if not 0 <= request.temperature < math.inf:
-        raise InvalidInput("temperature", f"is {request.temperature}; give 0 for the likeliest tokens, or more")
+    _check_temperature(request.temperature, "the likeliest tokens")
 
 
 def check_candidates(candidates: verifier_pb2.CandidateSet) -> None:
@@ -156,8 +157,7 @@ def check_beam(request: verifier_pb2.BeamSearchRequest) -> None:
     _within(request, "expansions", 0, MAX_BEAM)
     if (asked := (request.beams or 4) * (request.expansions or 4)) > MAX_BEAM:
         raise InvalidInput("expansions", f"times beams is {asked:,}; {MAX_BEAM:,} at most")
-    if not 0 <= request.temperature < math.inf:
-        raise InvalidInput("temperature", f"is {request.temperature}; give 0 for 1, or more")
+    _check_temperature(request.temperature, "1")
 
 
 def check_model_check(request: epistemic_pb2.ModelCheckRequest) -> None:
@@ -204,12 +204,18 @@ def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:
         if not 0 < share <= MAX_SHARE:
             raise InvalidInput(f"shares[{index}]", f"is {share}; give more than 0, up to {MAX_SHARE:g}")
     _within(request, "samples", 0, MAX_SAMPLES)
+    _within(request, "seed", 0, MAX_NOTED_SEED)
 
 
 def check_perturb(request: sensitivity_pb2.PerturbAndEvaluateRequest) -> None:
     if not 1 <= len(request.masks) <= MAX_MASKS:
         raise InvalidInput("masks", f"are {len(request.masks)}; give 1 to {MAX_MASKS}")
     _within(request, "controls", 0, MAX_CONTROLS)
+    _within(request, "seed", 0, MAX_NOTED_SEED)
+
+
+def check_rope(request: sensitivity_pb2.AnalyzeRopeRequest) -> None:
+    _within(request, "seed", 0, MAX_NOTED_SEED)
 
 
 def check_choice(request: Any, name: str, kind: Any) -> None:
@@ -222,6 +228,12 @@ def _check_number(traces: int, field: str) -> None:
         raise InvalidInput(field, f"are none; give 1 to {MAX_TRACES:,}")
     if traces > MAX_TRACES:
         raise ResourceExhausted(f"{field}: are {traces:,}; {MAX_TRACES:,} at most", reason="TOO_MANY_TRACES")
+
+
+def _check_temperature(temperature: float, nought: str) -> None:
+    """nought: what 0 stands for."""
+    if temperature != 0 and not MIN_TEMPERATURE <= temperature < math.inf:
+        raise InvalidInput("temperature", f"is {temperature}; give 0 for {nought}, or at least {MIN_TEMPERATURE:g}")
 
 
 def _within(request: Any, name: str, low: int, high: int) -> None:

@@ -208,6 +208,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     async def AnalyzeRope(  # noqa: N802
         self, request: sensitivity_pb2.AnalyzeRopeRequest, context: grpc.aio.ServicerContext
     ) -> sensitivity_pb2.AnalyzeRopeResponse:
+        requests.check_rope(request)
         await self._front.expect(request.model, kinds.MODEL, "model")
         if request.mask:
             await self._front.expect(request.mask, kinds.MASK, "mask")

@@ -34,7 +34,11 @@ def generator_options(function: Any) -> Any:
                 "hosted:NAME, a model at the OpenAI-compatible endpoint of ASSAY_GENERATOR_URL.",
             ),
             click.option("--samples", type=click.IntRange(1, 1024), default=16, show_default=True),
-            click.option("--temperature", type=click.FloatRange(0), help="[default: 0.6; 1 for a trace generator]"),
+            click.option(
+                "--temperature",
+                type=click.FloatRange(0),
+                help="0, or at least 0.001.  [default: 0.6; 1 for a trace generator]",
+            ),
             click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True),
             click.option("--max-tokens", type=click.IntRange(0, 16_384), default=0, help="Of a trace. [default: 2048]"),
             click.option("--written", type=OUT, help="Where to write what the generator wrote, traces or not (JSONL)."),

@@ -13,8 +13,9 @@ from assay.cli.tables import print_table
 from assay.tom_verifier.v1 import sensitivity_pb2
 from assay_tom_verifier.cli.group import SERVICE, tom_verifier
 from assay_tom_verifier.cli.request import OUT, document_of, model_digest, run, text_digest
+from assay_tom_verifier.requests import MAX_NOTED_SEED
 
-SEED = click.IntRange(0, 2**63 - 1)
+SEED = click.IntRange(0, MAX_NOTED_SEED)
 
 
 @command(tom_verifier, "sensitivity", service=SERVICE)

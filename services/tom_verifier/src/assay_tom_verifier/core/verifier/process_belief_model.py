@@ -67,6 +67,7 @@ class ProcessBeliefModel:
     ) -> list[list[float]]:
         """Scores of each trace's steps; traces: what each claims after the story's first lines, None for "nobody can
         tell yet". A trace may stop early; a claim that names no container of the story is scored as wrong ones are.
+        Traces whose claims are the same are read once.
 
         InvalidInput for no or more than MOST_TRACES traces, for an empty one or one with more steps than the story.
         """
@@ -79,15 +80,18 @@ class ProcessBeliefModel:
         longest = max(map(len, traces))
         claims = torch.zeros(len(traces), longest, dtype=torch.int64)
         for row, trace in zip(claims, traces, strict=True):
+            if cancel is not None:
+                cancel.check()
             row[: len(trace)] = torch.from_numpy(encode_claims(trace, encoded.labels))
+        distinct, inverse = torch.unique(claims, dim=0, return_inverse=True)
         lines = self.network.embed_lines(torch.from_numpy(encoded.features[: 1 + longest]))
         found: list[list[float]] = []
-        for part in claims.split(rows_at_once(longest)):
+        for part in distinct.split(rows_at_once(longest)):
             if cancel is not None:
                 cancel.check()
             _, slots = self.network.read_on(lines.expand(len(part), -1, -1), part)
             found += self.network.margins(slots).sigmoid().tolist()
-        return [scores[: len(trace)] for scores, trace in zip(found, traces, strict=True)]
+        return [found[index][: len(trace)] for index, trace in zip(inverse.tolist(), traces, strict=True)]
 
 
 def rows_at_once(steps: int) -> int:
