@@ -92,7 +92,9 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
     ):
         refused(connection, method, request, ResourceExhausted, "2,000 at most")
     drawn = stories_pb2.DrawStoryRequest(story=STORY + "\nOwen likes the red_box." * 191)
-    refused(connection, stub.DrawStory, drawn, ResourceExhausted, "story: has 201 lines, 200 at most in a picture; draw")
+    refused(
+        connection, stub.DrawStory, drawn, ResourceExhausted, "story: has 201 lines, 200 at most in a picture; draw"
+    )
     crowd = "\n".join(f"Agent{number} entered the hall." for number in range(200))
     story = f"{crowd}\nThe celery is in the red_box."
     with pytest.raises(Exception, match="2,000,000 at most"):
@@ -221,7 +223,7 @@ def test_worlds_are_counted_before_they_are_made(connection: Connection, stub: A
     ("method", "request_", "error", "said"),
     [
         ("TrainPbm", verifier_pb2.TrainPbmRequest(steps=-1), InvalidInput, "steps"),
-        ("TrainPbm", verifier_pb2.TrainPbmRequest(batch=5000), InvalidInput, "batch"),
+        ("TrainPbm", verifier_pb2.TrainPbmRequest(batch=513), InvalidInput, "batch: is 513; give 0 to 512"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(shares=[0.0]), InvalidInput, r"shares\[0\]"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(shares=[math.nan]), InvalidInput, r"shares\[0\]"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(model=ABSENT), NotFound, "no artifact"),

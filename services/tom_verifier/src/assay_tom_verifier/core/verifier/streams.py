@@ -46,11 +46,13 @@ class StorySource:
         )
         return made
 
-    def questions(self, first: int, count: int) -> Questions:
-        """All questions about the stories number `first` to `first + count - 1`."""
+    def questions(self, first: int, count: int, cancel: CancelToken | None = None) -> Questions:
+        """All questions about the stories number `first` to `first + count - 1`; Cancelled, DeadlineExceeded."""
         engine = TableEngine()
         encoded, beliefs, orders, stories = [], [], [], []
         for index in range(first, first + count):
+            if cancel is not None:
+                cancel.check()
             made = self.story(index)
             asked = [each.question for each in made.questions]
             believed = engine.believe(made.story, [each.chain for each in asked], asked[0].thing, self.profile)
@@ -90,9 +92,9 @@ class _Blocks(Generic[Block]):
 class QuestionBatches(_Blocks[Questions]):
     """Questions of new stories, each met once."""
 
-    def __init__(self, source: StorySource, batch: int) -> None:
+    def __init__(self, source: StorySource, batch: int, cancel: CancelToken | None = None) -> None:
         super().__init__()
-        self._source, self._batch = source, batch
+        self._source, self._batch, self._cancel = source, batch, cancel
 
     def batch(self, step: int) -> Questions:
         index, within = divmod(step, BLOCK_STEPS)
@@ -102,7 +104,7 @@ class QuestionBatches(_Blocks[Questions]):
 
     def make(self, index: int) -> Questions:
         count = -(-BLOCK_STEPS * self._batch // QUESTIONS_PER_STORY)
-        return self._source.questions(index * count, count)
+        return self._source.questions(index * count, count, self._cancel)
 
 
 class OnPolicyBatches(_Blocks[tuple[Questions, Tensor]]):
@@ -129,7 +131,7 @@ class OnPolicyBatches(_Blocks[tuple[Questions, Tensor]]):
 
     def make(self, index: int) -> tuple[Questions, Tensor]:
         count = -(-BLOCK_STEPS * self._batch // (QUESTIONS_PER_STORY * TRACES_PER_QUESTION))
-        questions = self._source.questions(index * count, count)
+        questions = self._source.questions(index * count, count, self._cancel)
         drawn = sample_traces(
             self._generators[index % len(self._generators)],
             questions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay.progress import Progress
 from assay_tom_verifier.core.stories.beliefs import Profile
-from assay_tom_verifier.core.verifier.losses import Target, generator_loss, verifier_loss
+from assay_tom_verifier.core.verifier.losses import Target, counted_steps, generator_loss, in_parts, verifier_loss
 from assay_tom_verifier.core.verifier.network import BeliefNetwork, NetworkShape, new_network
 from assay_tom_verifier.core.verifier.optimise import Schedule, optimise
 from assay_tom_verifier.core.verifier.streams import OnPolicyBatches, QuestionBatches, StorySource
@@ -82,10 +82,16 @@ def train_generator(
 ) -> BeliefNetwork:
     """Trained on right beliefs of new stories. Resumable, cancellable: see `optimise`."""
     network = recipe.untrained(seed)
-    batches = QuestionBatches(recipe.stories(seed * _SEEDS), recipe.schedule.batch)
+    batches = QuestionBatches(recipe.stories(seed * _SEEDS), recipe.schedule.batch, cancel)
+
+    def losses_at(step: int) -> Iterator[torch.Tensor]:
+        questions = batches.batch(step)
+        for rows, share in in_parts(questions.lengths):
+            yield generator_loss(network, questions.rows(rows)) * share
+
     optimise(
         network,
-        lambda step: generator_loss(network, batches.batch(step)),
+        losses_at,
         recipe.schedule,
         run=run_name(recipe, seed),
         cancel=cancel,
@@ -121,14 +127,16 @@ def train_verifier(
     source = reader.stories((seed * _SEEDS + _JUDGING) * _SEEDS)
     batches = OnPolicyBatches(source, generators, recipe.judging.batch, cancel)
 
-    def loss_at(step: int) -> torch.Tensor:
+    def losses_at(step: int) -> Iterator[torch.Tensor]:
         questions, claims = batches.batch(step)
         deal = torch.Generator().manual_seed(seed * 2**32 + step)
-        return verifier_loss(network, questions, claims, recipe.target, deal)
+        for rows, share in in_parts(counted_steps(questions, recipe.target)):
+            part = questions.rows(rows)
+            yield verifier_loss(network, part, claims[rows, : part.steps], recipe.target, deal) * share
 
     optimise(
         network,
-        loss_at,
+        losses_at,
         recipe.judging,
         run=run_name(recipe, seed, *(weights_sha256(each) for each in generators)),
         cancel=cancel,
