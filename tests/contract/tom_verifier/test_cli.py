@@ -132,6 +132,19 @@ def test_traces_are_written_by_a_generator_and_scored(
         assert "TRACES" in assay(store, *wrong).stderr
 
 
+def test_many_rows_go_in_several_messages_and_a_broken_one_is_named_by_its_line(store: str, tmp_path: Path) -> None:
+    kept = {"id": "a", "story": "", "question": QUESTION, "published_answer": "x"}
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(kept)}\n" * 12_000)
+    found = document(store, "eval", str(tmp_path / "rows.jsonl"))
+    assert (found["total"], found["unparsed"]) == (12_000, 12_000)
+    del kept["story"]
+    (tmp_path / "broken.jsonl").write_text(f"{json.dumps(kept | {'story': STORY})}\n\n{json.dumps(kept)}\n")
+    for command in ("eval", "audit"):
+        done = assay(store, command, str(tmp_path / "broken.jsonl"))
+        assert done.returncode == 2
+        assert "line 3: row.story: is missing" in done.stderr
+
+
 def test_rows_of_bigtom_are_counted_and_none_is_guessed(store: str, tmp_path: Path) -> None:
     names = ("story", "aware_of_event", "not_aware_of_event", "action_aware", "action_not_aware", "belief_question")
     names += ("action_question", "belief_answer_aware", "belief_answer_not_aware")
