@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from contract.tom_verifier.conftest import CLAIMS, QUESTION, STORY
+from google.longrunning import operations_pb2, operations_pb2_grpc
 from probe.service_process import ServiceProcess
 from probe.serving import wait_until
 from safetensors import safe_open
@@ -23,7 +24,7 @@ from assay.config import Config
 from assay.errors import AssayError, DataLoss, Unavailable
 from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc, traces_pb2, verifier_pb2
 from assay.zoo.resume import FILE
-from assay_tom_verifier import kinds
+from assay_tom_verifier import engine_training, kinds
 from assay_tom_verifier.core.verifier import train
 
 STEPS = [traces_pb2.TraceStep(claim=claim) for claim in CLAIMS]
@@ -134,7 +135,7 @@ def test_a_verifier_whose_shape_is_another_network_scores_nothing(
 
 def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, cache = (tmp_path / "store").as_uri(), tmp_path / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("ASSAY_CACHE_DIR", str(cache))
     taken = {"reading": 0, "judging": 0}
 
     def counted(name: str, loss: Any) -> Any:
@@ -144,6 +145,9 @@ def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkey
 
         return at_a_step
 
+    monkeypatch.setattr(
+        engine_training, "STORIES", 8
+    )  # measured after the training; the killed front never comes to it
     losses: Any = train
     for name, loss in (("reading", "generator_loss"), ("judging", "verifier_loss")):
         monkeypatch.setattr(losses, loss, counted(name, getattr(losses, loss)))
@@ -175,7 +179,15 @@ def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkey
         with connect("tom_verifier", doomed.address) as connection:
             other: Any = tom_verifier_pb2_grpc.TomVerifierServiceStub(connection.channel)
             operation = connection.call(other.TrainPbm, request()).operation
-            wait_until(lambda: judged() > 0, 60)
+            operations = operations_pb2_grpc.OperationsStub(connection.channel)
+
+            def under_way() -> bool:
+                asked = operations_pb2.GetOperationRequest(name=operation.name)
+                found = connection.call(operations.GetOperation, asked)
+                assert not found.done, found  # before it could be killed
+                return judged() > 0
+
+            wait_until(under_way, 120)
             doomed.kill()
         safe = judged()
         assert 0 < safe < 60

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from google.protobuf import json_format
 
@@ -50,6 +46,7 @@ from assay_tom_verifier.core.verifier.train_checkpoint import (
 from assay_tom_verifier.core.verifier.word_recipes import EVERY_GRAMMAR, WORD_GENERATOR, WordVerifierRecipe
 from assay_tom_verifier.core.verifier.words import words_of
 from assay_tom_verifier.engine_verifier import judge, network
+from assay_tom_verifier.kept_trainings import kept
 from assay_tom_verifier.report import Band, accuracy_plot, reliability_plot
 
 VERIFIER, WORD_VERIFIER = VerifierRecipe(), WordVerifierRecipe()
@@ -72,7 +69,7 @@ def generator(request: own.TrainGeneratorStep, context: StepContext) -> own.Stor
         batch=asked.batch or recipe.schedule.batch,
     )
     recipe = replace(recipe, schedule=schedule, length=asked.length or 1)
-    with _checkpoints(context, "generator") as folder:
+    with kept(context.operation_id, "generator") as folder:
         trained = train_generator(
             recipe, seed=asked.seed, cancel=context.cancel, progress=context.progress, checkpoint_dir=folder
         )
@@ -92,7 +89,7 @@ def verifier(request: own.TrainVerifierStep, context: StepContext) -> own.Stored
         judging=replace(recipe.judging, steps=steps, batch=batch),
         length=asked.length or 1,
     )
-    with _checkpoints(context, "verifier") as folder:
+    with kept(context.operation_id, "verifier") as folder:
         trained = train_verifier(
             recipe,
             [network(context.artifacts, request.generator)],
@@ -112,7 +109,7 @@ def _checkpoint(request: own.TrainVerifierStep, context: StepContext) -> own.Sto
     except InvalidInput as error:
         raise InvalidInput("base", error.violations[0].description) from None
     steps, batch = asked.steps or VERIFIER.judging.steps, asked.batch or VERIFIER.judging.batch
-    with _checkpoints(context, "verifier") as folder:
+    with kept(context.operation_id, "verifier") as folder:
         train_checkpoint_verifier(
             trained,
             StorySource(OF_CHECKPOINTS + asked.seed, asked.length or 1, in_training=True),
@@ -215,15 +212,6 @@ def _accuracy(quality: api.VerifierQuality) -> bytes:
         "majority": Band([r.majority for r in rows], [r.majority_low for r in rows], [r.majority_high for r in rows]),
     }
     return accuracy_plot([row.candidates for row in rows], methods, [row.oracle for row in rows])
-
-
-@contextmanager
-def _checkpoints(context: StepContext, part: str) -> Iterator[Path]:
-    """A folder of the operation's own in which a step that was cut off finds what it had; gone once it is through."""
-    name = hashlib.sha256(context.operation_id.encode()).hexdigest()[:32]
-    folder = Path(platformdirs.user_cache_dir("assay")) / "tom-verifier" / name / part
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _reads_words(asked: api.TrainPbmRequest) -> bool:
