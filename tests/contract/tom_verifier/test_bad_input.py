@@ -39,6 +39,12 @@ def refused(connection: Connection, method: Any, request: Any, error: type[Assay
     return caught.value
 
 
+def refused_stream(method: Any, request: Any, code: grpc.StatusCode, said: str) -> None:
+    with pytest.raises(grpc.RpcError, match=said) as caught:
+        list(method(request))
+    assert caught.value.code() is code
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -97,8 +103,8 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
     )
     crowd = "\n".join(f"Agent{number} entered the hall." for number in range(200))
     story = f"{crowd}\nThe celery is in the red_box."
-    with pytest.raises(Exception, match="2,000,000 at most"):
-        list(stub.Simulate(stories_pb2.SimulateRequest(story=story, max_order=4)))
+    request = stories_pb2.SimulateRequest(story=story, max_order=4)
+    refused_stream(stub.Simulate, request, grpc.StatusCode.RESOURCE_EXHAUSTED, "2,000,000 at most")
 
 
 @pytest.mark.parametrize(
@@ -113,8 +119,8 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
     ],
 )
 def test_what_is_wrong_with_generation_is_named(stub: Any, fields: dict[str, Any], named: str) -> None:
-    with pytest.raises(Exception, match=f"{named}: "):
-        list(stub.GenerateStories(stories_pb2.GenerateStoriesRequest(**fields)))
+    request = stories_pb2.GenerateStoriesRequest(**fields)
+    refused_stream(stub.GenerateStories, request, grpc.StatusCode.INVALID_ARGUMENT, f"{named}: ")
 
 
 def given(*claims: str) -> traces_pb2.GivenTrace:
@@ -215,8 +221,28 @@ def test_worlds_are_counted_before_they_are_made(connection: Connection, stub: A
     refused(connection, stub.ModelCheck, request, ResourceExhausted, "bdd")
     few = epistemic_pb2.ModelCheckRequest(text=MODEL + "claim p\n", max_worlds=2)
     refused(connection, stub.ModelCheck, few, ResourceExhausted, "cap")
+    bdd = epistemic_pb2.ModelCheckRequest(text="x", max_worlds=1, backend=epistemic_pb2.EPISTEMIC_BACKEND_BDD)
+    refused(connection, stub.ModelCheck, bdd, InvalidInput, "max_worlds: is of listed worlds")
     unknown = epistemic_pb2.ModelCheckRequest(example=epistemic_pb2.Example(name="sudoku"))
     refused(connection, stub.ModelCheck, unknown, InvalidInput, "muddy-children")
+
+
+def test_decision_nodes_are_bounded(connection: Connection, stub: Any) -> None:
+    pytest.importorskip("dd.cudd", reason="needs dd with CUDD: pip install 'assay-tom-verifier[symbolic]'")
+
+    def equal(atoms: list[str]) -> epistemic_pb2.ModelCheckRequest:
+        # x_i <-> y_i for all i: 3 nodes a pair where the two stand side by side in the order, 2^18 where far apart.
+        law = " & ".join(f"(x{i} <-> y{i})" for i in range(18))
+        text = f"structure\n  agents a\n  atoms {', '.join(atoms)}\n  law {law}\n  observes a: x0\nend\n"
+        text += "claim K[a] !y0\n"
+        return epistemic_pb2.ModelCheckRequest(text=text, backend=epistemic_pb2.EPISTEMIC_BACKEND_BDD)
+
+    apart = [f"{side}{i}" for side in "xy" for i in range(18)]
+    error = refused(connection, stub.ModelCheck, equal(apart), ResourceExhausted, "nodes.* over the cap of 250,000")
+    assert error.reason == "TOO_MANY_NODES"
+    beside = connection.call(stub.ModelCheck, equal([f"{side}{i}" for i in range(18) for side in "xy"]))
+    assert [verdict.holds for verdict in beside.verdicts] == [True]
+    assert beside.nodes < 10_000
 
 
 @pytest.mark.parametrize(

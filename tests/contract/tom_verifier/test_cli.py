@@ -91,6 +91,8 @@ def test_a_puzzle_is_checked(store: str) -> None:
         (("parse", "/nowhere/at/all"), 2, "/nowhere/at/all"),
         (("ask", "-", "What is love?"), 2, "question"),
         (("mc",), 2, "--example"),
+        (("mc", "-", "--n", "60"), 2, "--n: is an example's size"),
+        (("mc", "-", "--backend", "bdd", "--max-worlds", "1"), 2, "max_worlds: is of listed worlds"),
         (("score", "sha256:" + "0" * 64, "-", QUESTION, "/dev/null"), 2, "holds no row"),
         (("eval", "-"), 2, "holds no row"),
         (("generate", "--nonsense"), 2, "nonsense"),

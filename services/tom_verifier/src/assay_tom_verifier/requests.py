@@ -168,6 +168,10 @@ def check_model_check(request: epistemic_pb2.ModelCheckRequest) -> None:
     check_choice(request, "backend", epistemic_pb2.EpistemicBackend)
     if request.max_worlds < 0:
         raise InvalidInput("max_worlds", f"is {request.max_worlds}; give 0 for the service's cap, or more")
+    if request.max_worlds and request.backend == epistemic_pb2.EPISTEMIC_BACKEND_BDD:
+        raise InvalidInput(
+            "max_worlds", "is of listed worlds, and diagrams are bounded in nodes; leave it out, or choose explicit"
+        )
     if subject == "example" and request.model:
         raise InvalidInput("model", "is given beside an example, which has its own; leave one of them out")
 
