@@ -103,7 +103,7 @@ def search(request: api.BeamSearchRequest, context: StepContext) -> api.BeamSear
         answer=answer,
         trace=trace_to_proto(trace),
         score=api.TraceScore(step_scores=best.scores, answer=answer),
-        generated_steps=beams * expansions * len(story.lines),
+        generated_steps=proposer.drawn,
     )
 
 

@@ -92,6 +92,24 @@ def test_prefixes_are_read_in_parts_between_looks_at_the_caller(monkeypatch):
     assert sum(reads.rows[2:]) == 1024
 
 
+def test_claims_are_counted_as_they_are_drawn():
+    proposer, told = NetworkProposer(network(1), STORY, QUESTION, seed=0), []
+    propose = proposer.propose
+
+    class Counted:
+        def propose(self, prefixes, count, cancel):
+            found = propose(prefixes, count, cancel)
+            told.append(sum(map(len, found)))
+            return found
+
+    scorer = NetworkScorer(ProcessBeliefModel(network(2)), STORY, QUESTION)
+    beam_search(Counted(), scorer, len(RIGHT), n=7, beams=7, how=Aggregation.PROD, cancel=CancelToken())
+    # Four claims are possible, so that seven are never dealt evenly to what was kept of the first step.
+    assert told[0] == 7
+    assert told[1] < 7
+    assert proposer.drawn == sum(told)
+
+
 def test_networks_search_1024_wide_within_a_story():
     proposer = NetworkProposer(network(1), STORY, QUESTION, seed=0)
     scorer = NetworkScorer(ProcessBeliefModel(network(2)), STORY, QUESTION)

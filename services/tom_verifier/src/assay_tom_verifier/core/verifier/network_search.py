@@ -18,12 +18,13 @@ from assay_tom_verifier.core.verifier.process_belief_model import rows_at_once
 
 
 class NetworkProposer:
-    """Draws claims from a generator, at `temperature`, seeded."""
+    """Draws claims from a generator, at `temperature`, seeded. drawn: claims so far."""
 
     def __init__(
         self, network: BeliefNetwork, story: Story, question: Question, *, seed: int, temperature: float = 1.0
     ) -> None:
         self._network, self._temperature = network, temperature
+        self.drawn = 0
         self._encoded = network.encode(story, question)
         self._possible = torch.zeros(V.PREDICTED, dtype=torch.bool)
         self._possible[[V.NULL, *self._encoded.labels.containers.values()]] = True
@@ -44,6 +45,7 @@ class NetworkProposer:
             found.append(self._network.beliefs(states[:, -1]))
         logits = torch.cat(found) / self._temperature
         odds = logits.masked_fill(~self._possible, float("-inf")).softmax(-1)
+        self.drawn += count * len(prefixes)
         drawn = torch.multinomial(odds, count, replacement=True, generator=self._generator)
         return [[labels.container(value) for value in row] for row in drawn.tolist()]
 
