@@ -12,6 +12,7 @@ from assay_tom_verifier.core.epistemic import formulas as f
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.models import Frame
 from assay_tom_verifier.core.epistemic.puzzles import PUZZLES, puzzle_text
+from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 from assay_tom_verifier.core.epistemic.syntax import (
     parse_events,
     parse_formula,
@@ -85,6 +86,12 @@ def test_models_after_an_update_print_and_read_back_of_their_frame():
         made = engine.export(engine.update(state, events))
         again = parse_model(print_model(made))
         assert (again, engine.export(engine.load(again)).frame) == (made, made.frame), seed
+        symbolic = SymbolicEngine()
+        states = [(engine, engine.load(made)), (engine, engine.load(again)), (symbolic, symbolic.load(again))]
+        for agent in model.agents:
+            blind = f.Believes(agent, f.FALSE)
+            assert len({each.holds(loaded, f.Common(model.agents, blind)) for each, loaded in states}) == 1, seed
+            assert len({each.holds(loaded, blind) for each, loaded in states}) == 1, seed
         met.add(made.frame)
     assert met == set(Frame)
 
