@@ -13,10 +13,18 @@ from pathlib import Path
 
 
 class ServiceProcess:
-    """A front of one installed service, in a process of its own; `kill` is SIGKILL."""
+    """A front of one installed service, in a process of its own; `kill` is SIGKILL.
+
+    module: what Python runs; another than the server's own sets something up and then runs that.
+    """
 
     def __init__(
-        self, service: str, store: str, engine: str = "in-process", environment: Mapping[str, str] | None = None
+        self,
+        service: str,
+        store: str,
+        engine: str = "in-process",
+        environment: Mapping[str, str] | None = None,
+        module: str = "assay.server",
     ) -> None:
         environment = {
             **os.environ,
@@ -27,7 +35,7 @@ class ServiceProcess:
             "ASSAY_ENGINE": engine,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "assay.server", service],
+            [sys.executable, "-m", module, service],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +10,7 @@ from torch import Tensor
 from assay_tom_verifier.core.verifier.aggregate import Aggregation, aggregate
 from assay_tom_verifier.core.verifier.bootstrap import Interval, clustered_mean
 from assay_tom_verifier.core.verifier.calibration import risk_coverage
-from assay_tom_verifier.core.verifier.controls import oracle, selected, shuffled, single, subsampled
+from assay_tom_verifier.core.verifier.controls import oracle, selected, shuffled, single
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
 from assay_tom_verifier.core.verifier.select import Selection
 from assay_tom_verifier.core.verifier.solver import solve
@@ -104,34 +102,12 @@ def rivals(
         found[f"verifier, {label}"] = _chosen(traces, judge.score(traces.questions, traces.claims), own)
     claims = solve(who.verifier, traces.questions)
     found["verifier solves alone"] = (traces.questions.last_of(claims) == traces.right).double()
-    trained = fresh(who.longer_trained, traces.questions, 1, seed + 1, traces.right)
-    found[f"one trace, generator of {who.longer_share:.0%} of the verifier's training"] = single(
-        trained.answers, trained.right
-    )
+    for share, longer in who.longer_trained.items():
+        trained = fresh(longer, traces.questions, 1, seed + 1, traces.right)
+        found[f"one trace, generator given {share:.0%} of the verifier's training"] = single(
+            trained.answers, trained.right
+        )
     return found
-
-
-@dataclass(frozen=True)
-class Point:
-    """Mean, least and most over trials of `n` of the traces, drawn without replacement."""
-
-    generator: str
-    n: int
-    verifier: tuple[float, float, float]
-    majority: tuple[float, float, float]
-    oracle: tuple[float, float, float]
-
-
-def curve(name: str, said: Tensor, traces: Traces, way: Way, counts: Sequence[int], trials: int) -> list[Point]:
-    scores = aggregate(said, way[0], traces.mask)
-    hits = (traces.answers == traces.right[:, None]).double()
-    points = []
-    for n in counts:
-        ours = subsampled(traces.answers, traces.right, scores, way[1], n, trials, seed=n)
-        heads = subsampled(traces.answers, traces.right, scores, Selection.MAJORITY, n, trials, seed=n)
-        best = subsampled(traces.answers, traces.right, hits, Selection.VANILLA, n, trials, seed=n)
-        points.append(Point(name, n, _band(ours), _band(heads), _band(best)))
-    return points
 
 
 def print_answers(title: str, found: Answers, *remarks: str) -> None:
@@ -139,7 +115,7 @@ def print_answers(title: str, found: Answers, *remarks: str) -> None:
         title,
         ("method", "right", "over one trace, points", "over majority, points"),
         [
-            (each.name, f"{100 * each.accuracy:.1f}", _points(each.over_single), _points(each.over_majority))
+            (each.name, f"{100 * each.accuracy:.1f}", points(each.over_single), points(each.over_majority))
             for each in found.methods
         ],
         f"The verifier's way: {found.way}. All ways: "
@@ -150,15 +126,8 @@ def print_answers(title: str, found: Answers, *remarks: str) -> None:
     )
 
 
-def print_curve(points: Sequence[Point]) -> None:
-    def shown(band: tuple[float, float, float]) -> str:
-        return f"{100 * band[0]:.1f} [{100 * band[1]:.1f}, {100 * band[2]:.1f}]"
-
-    show(
-        "Accuracy against N, %: mean [least, most] over draws without replacement",
-        ("traces of", "N", "majority", "verifier", "oracle"),
-        [(p.generator, str(p.n), shown(p.majority), shown(p.verifier), shown(p.oracle)) for p in points],
-    )
+def points(interval: Interval) -> str:
+    return f"{100 * interval.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
 
 
 def _chosen(traces: Traces, scores: Tensor, way: Way) -> Tensor:
@@ -176,12 +145,3 @@ def _exact(traces: Traces) -> Tensor:
 
 def _gain(ours: Tensor, theirs: Tensor, traces: Traces) -> Interval:
     return clustered_mean((ours - theirs).numpy(), traces.stories)
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.mean:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
-
-
-def _band(found: Any) -> tuple[float, float, float]:
-    shares = found.mean(1)
-    return float(shares.mean()), float(shares.min()), float(shares.max())

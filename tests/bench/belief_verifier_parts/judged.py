@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay_tom_verifier.core.verifier.calibration import brier_skill, reliability
+from assay_tom_verifier.core.verifier.calibration import brier, brier_skill, reliability
 from assay_tom_verifier.core.verifier.first_error import StepRates, separation, until_first_error
 from assay_tom_verifier.core.verifier.losses import prefix_labels
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
@@ -51,7 +51,7 @@ def fresh(generator: BeliefNetwork, questions: Questions, n: int, seed: int, rig
 
 @dataclass(frozen=True)
 class StepQuality:
-    """AUCs as `Separation` names them. skill, ece: of all steps; *_until: of steps up to each first error."""
+    """AUCs as `Separation` names them. brier, skill, ece: of all steps; *_until: of steps up to each first error."""
 
     generator: str
     judge: str
@@ -59,6 +59,7 @@ class StepQuality:
     naive: float
     at_first_error: float
     same_step: float
+    brier: float
     skill: float
     ece: float
     skill_until: float
@@ -95,6 +96,7 @@ def _quality(name: str, judge: str, scores: Any, labels: Any, mask: Any) -> Step
         found.naive,
         found.at_first_error,
         found.same_step,
+        brier(scores[every], labels[every]),
         brier_skill(scores[every], labels[every]),
         diagram.error,
         brier_skill(scores[until], labels[until]),
@@ -106,12 +108,12 @@ def _quality(name: str, judge: str, scores: Any, labels: Any, mask: Any) -> Step
 def print_steps(title: str, rows: Sequence[StepQuality], *remarks: str) -> None:
     show(
         title,
-        ("traces of", "judge", "right steps", "AUC naive", "first error", "same step", "Brier skill", "ECE",
+        ("traces of", "judge", "right steps", "AUC naive", "first error", "same step", "Brier", "skill", "ECE",
          "skill until", "ECE until"),
         [
             (row.generator, row.judge, f"{row.step_accuracy:.3f}", f"{row.naive:.3f}", f"{row.at_first_error:.3f}",
-             f"{row.same_step:.3f}", f"{row.skill:+.3f}", f"{row.ece:.3f}", f"{row.skill_until:+.3f}",
-             f"{row.ece_until:.3f}")
+             f"{row.same_step:.3f}", f"{row.brier:.4f}", f"{row.skill:+.3f}", f"{row.ece:.3f}",
+             f"{row.skill_until:+.3f}", f"{row.ece_until:.3f}")
             for row in rows
         ],
         *remarks,

@@ -6,12 +6,20 @@ import math
 import uuid
 from typing import Any
 
+import grpc
 import pytest
 from contract.tom_verifier.conftest import CLAIMS, MODEL, QUESTION, STORY
 
 from assay.client.connection import Connection
 from assay.errors import AssayError, InvalidInput, NotFound, OutOfRange, ResourceExhausted
-from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import (
+    epistemic_pb2,
+    sampling_pb2,
+    sensitivity_pb2,
+    stories_pb2,
+    traces_pb2,
+    verifier_pb2,
+)
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
 ABSENT = "sha256:" + "0" * 64
@@ -29,6 +37,12 @@ def refused(connection: Connection, method: Any, request: Any, error: type[Assay
     with pytest.raises(error, match=said) as caught:
         connection.call(method, request)
     return caught.value
+
+
+def refused_stream(method: Any, request: Any, code: grpc.StatusCode, said: str) -> None:
+    with pytest.raises(grpc.RpcError, match=said) as caught:
+        list(method(request))
+    assert caught.value.code() is code
 
 
 @pytest.mark.parametrize(
@@ -83,10 +97,14 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
         (stub.AnswerQuestion, stories_pb2.AnswerQuestionRequest(story=long, question=ASKED)),
     ):
         refused(connection, method, request, ResourceExhausted, "2,000 at most")
+    drawn = stories_pb2.DrawStoryRequest(story=STORY + "\nOwen likes the red_box." * 191)
+    refused(
+        connection, stub.DrawStory, drawn, ResourceExhausted, "story: has 201 lines, 200 at most in a picture; draw"
+    )
     crowd = "\n".join(f"Agent{number} entered the hall." for number in range(200))
     story = f"{crowd}\nThe celery is in the red_box."
-    with pytest.raises(Exception, match="2,000,000 at most"):
-        list(stub.Simulate(stories_pb2.SimulateRequest(story=story, max_order=4)))
+    request = stories_pb2.SimulateRequest(story=story, max_order=4)
+    refused_stream(stub.Simulate, request, grpc.StatusCode.RESOURCE_EXHAUSTED, "2,000,000 at most")
 
 
 @pytest.mark.parametrize(
@@ -101,8 +119,8 @@ def test_amounts_are_bounded(connection: Connection, stub: Any) -> None:
     ],
 )
 def test_what_is_wrong_with_generation_is_named(stub: Any, fields: dict[str, Any], named: str) -> None:
-    with pytest.raises(Exception, match=f"{named}: "):
-        list(stub.GenerateStories(stories_pb2.GenerateStoriesRequest(**fields)))
+    request = stories_pb2.GenerateStoriesRequest(**fields)
+    refused_stream(stub.GenerateStories, request, grpc.StatusCode.INVALID_ARGUMENT, f"{named}: ")
 
 
 def given(*claims: str) -> traces_pb2.GivenTrace:
@@ -156,6 +174,19 @@ def test_more_traces_than_may_be_and_verifiers_that_are_not(connection: Connecti
     refused(connection, stub.ScoreTraces, request(trained.generator, 1), InvalidInput, "process-belief-model")
 
 
+@pytest.mark.parametrize("temperature", [1e-38, 9e-4, -1.0, math.inf, math.nan])
+def test_a_temperature_that_no_odds_have_is_named(connection: Connection, stub: Any, temperature: float) -> None:
+    beam = verifier_pb2.BeamSearchRequest(
+        verifier=ABSENT, generator=ABSENT, story=STORY, question=ASKED, temperature=temperature
+    )
+    refused(connection, stub.BeamSearch, beam, InvalidInput, r"temperature: is .*at least 0\.001")
+    sample = sampling_pb2.SampleTracesRequest(story=STORY, question=ASKED, temperature=temperature)
+    sample.generator.artifact = ABSENT
+    with pytest.raises(grpc.RpcError, match=r"temperature: is .*at least 0\.001") as caught:
+        list(stub.SampleTraces(sample))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 DEEP = "(" * 5000 + "p" + ")" * 5000
 
 
@@ -190,20 +221,48 @@ def test_worlds_are_counted_before_they_are_made(connection: Connection, stub: A
     refused(connection, stub.ModelCheck, request, ResourceExhausted, "bdd")
     few = epistemic_pb2.ModelCheckRequest(text=MODEL + "claim p\n", max_worlds=2)
     refused(connection, stub.ModelCheck, few, ResourceExhausted, "cap")
+    bdd = epistemic_pb2.ModelCheckRequest(text="x", max_worlds=1, backend=epistemic_pb2.EPISTEMIC_BACKEND_BDD)
+    refused(connection, stub.ModelCheck, bdd, InvalidInput, "max_worlds: is of listed worlds")
     unknown = epistemic_pb2.ModelCheckRequest(example=epistemic_pb2.Example(name="sudoku"))
     refused(connection, stub.ModelCheck, unknown, InvalidInput, "muddy-children")
+
+
+def test_decision_nodes_are_bounded(connection: Connection, stub: Any) -> None:
+    pytest.importorskip("dd.cudd", reason="needs dd with CUDD: pip install 'assay-tom-verifier[symbolic]'")
+
+    def equal(atoms: list[str]) -> epistemic_pb2.ModelCheckRequest:
+        # x_i <-> y_i for all i: 3 nodes a pair where the two stand side by side in the order, 2^18 where far apart.
+        law = " & ".join(f"(x{i} <-> y{i})" for i in range(18))
+        text = f"structure\n  agents a\n  atoms {', '.join(atoms)}\n  law {law}\n  observes a: x0\nend\n"
+        text += "claim K[a] !y0\n"
+        return epistemic_pb2.ModelCheckRequest(text=text, backend=epistemic_pb2.EPISTEMIC_BACKEND_BDD)
+
+    apart = [f"{side}{i}" for side in "xy" for i in range(18)]
+    error = refused(connection, stub.ModelCheck, equal(apart), ResourceExhausted, "nodes.* over the cap of 250,000")
+    assert error.reason == "TOO_MANY_NODES"
+    beside = connection.call(stub.ModelCheck, equal([f"{side}{i}" for i in range(18) for side in "xy"]))
+    assert [verdict.holds for verdict in beside.verdicts] == [True]
+    assert beside.nodes < 10_000
 
 
 @pytest.mark.parametrize(
     ("method", "request_", "error", "said"),
     [
         ("TrainPbm", verifier_pb2.TrainPbmRequest(steps=-1), InvalidInput, "steps"),
-        ("TrainPbm", verifier_pb2.TrainPbmRequest(batch=5000), InvalidInput, "batch"),
+        ("TrainPbm", verifier_pb2.TrainPbmRequest(batch=513), InvalidInput, "batch: is 513; give 0 to 512"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(shares=[0.0]), InvalidInput, r"shares\[0\]"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(shares=[math.nan]), InvalidInput, r"shares\[0\]"),
         ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(model=ABSENT), NotFound, "no artifact"),
         ("PerturbAndEvaluate", sensitivity_pb2.PerturbAndEvaluateRequest(), InvalidInput, "masks"),
         ("AnalyzeRope", sensitivity_pb2.AnalyzeRopeRequest(), InvalidInput, "model: is empty"),
+        ("ScanSensitivity", sensitivity_pb2.ScanSensitivityRequest(seed=2**53 + 1), InvalidInput, "seed: is 9,007"),
+        (
+            "PerturbAndEvaluate",
+            sensitivity_pb2.PerturbAndEvaluateRequest(masks=[ABSENT], seed=2**53 + 1),
+            InvalidInput,
+            "seed: is 9,007",
+        ),
+        ("AnalyzeRope", sensitivity_pb2.AnalyzeRopeRequest(seed=2**64 - 1), InvalidInput, "seed: is 18,446"),
     ],
 )
 def test_long_methods_refuse_at_the_call(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from contract.tom_verifier.conftest import CLAIMS, QUESTION, STORY
+from contract.tom_verifier.scripted_endpoint import Reply, scripted_endpoint
 
 ASSAY = Path(sys.executable).with_name("assay")
 
@@ -90,6 +91,8 @@ def test_a_puzzle_is_checked(store: str) -> None:
         (("parse", "/nowhere/at/all"), 2, "/nowhere/at/all"),
         (("ask", "-", "What is love?"), 2, "question"),
         (("mc",), 2, "--example"),
+        (("mc", "-", "--n", "60"), 2, "--n: is an example's size"),
+        (("mc", "-", "--backend", "bdd", "--max-worlds", "1"), 2, "max_worlds: is of listed worlds"),
         (("score", "sha256:" + "0" * 64, "-", QUESTION, "/dev/null"), 2, "holds no row"),
         (("eval", "-"), 2, "holds no row"),
         (("generate", "--nonsense"), 2, "nonsense"),
@@ -100,3 +103,55 @@ def test_wrong_input_is_one_line_and_an_exit_code(store: str, arguments: tuple[s
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_traces_are_written_by_a_generator_and_scored(
+    store: str, story: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        steps = "".join(f"## Step {number} ##\nso [{claim}]\n" for number, claim in enumerate(CLAIMS, 1))
+        return Reply.chat(f"{steps}Final Answer: [blue_crate]" if body["seed"] % 3 else "In the blue crate, I think.")
+
+    written, out = tmp_path / "written.jsonl", tmp_path / "out.jsonl"
+    command = ["score", trained.verifier, story, QUESTION, "--samples", "20", "--seed", "2"]
+    kept = ["--written", str(written), "--out", str(out)]
+    with scripted_endpoint(answer) as endpoint:
+        monkeypatch.setenv("ASSAY_GENERATOR_URL", endpoint.url)
+        found = document(store, *command, *kept, "--generator", "hosted:a-model")
+        shown = assay(store, *command, "--generator", "hosted:a-model")
+    rows = [json.loads(line) for line in written.read_text().splitlines()]
+    refused = [number for number, row in enumerate(rows, 1) if row["refused"]]
+    assert len(rows) == 20
+    assert 0 < len(refused) < 20
+    assert [row["sample"] for row in found["refused"]] == refused
+    assert {row["sample"] for row in found["scores"]} == set(range(1, 21)) - set(refused)
+    assert len(out.read_text().splitlines()) == 20 - len(refused)
+    assert shown.returncode == 0, shown.stderr
+    assert f"{len(refused)} of 20 texts are no traces" in shown.stdout
+    found = document(store, *command, "--generator", trained.generator)
+    assert (len(found["scores"]), found["refused"]) == (20, [])
+    for wrong in (command, [*command, str(written), "--generator", trained.generator]):
+        assert "TRACES" in assay(store, *wrong).stderr
+
+
+def test_many_rows_go_in_several_messages_and_a_broken_one_is_named_by_its_line(store: str, tmp_path: Path) -> None:
+    kept = {"id": "a", "story": "", "question": QUESTION, "published_answer": "x"}
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(kept)}\n" * 12_000)
+    found = document(store, "eval", str(tmp_path / "rows.jsonl"))
+    assert (found["total"], found["unparsed"]) == (12_000, 12_000)
+    del kept["story"]
+    (tmp_path / "broken.jsonl").write_text(f"{json.dumps(kept | {'story': STORY})}\n\n{json.dumps(kept)}\n")
+    for command in ("eval", "audit"):
+        done = assay(store, command, str(tmp_path / "broken.jsonl"))
+        assert done.returncode == 2
+        assert "line 3: row.story: is missing" in done.stderr
+
+
+def test_rows_of_bigtom_are_counted_and_none_is_guessed(store: str, tmp_path: Path) -> None:
+    names = ("story", "aware_of_event", "not_aware_of_event", "action_aware", "action_not_aware", "belief_question")
+    names += ("action_question", "belief_answer_aware", "belief_answer_not_aware")
+    record = dict.fromkeys((*names, "action_answer_aware", "action_answer_not_aware"), "Noor makes tea.") | {"row": 0}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(record))
+    found = document(store, "eval", str(tmp_path / "rows.jsonl"))
+    assert (found["total"], found["agree"], found["unparsed"]) == (6, 0, 6)
+    assert found["by_group"]["BigToM/forward_belief/false_belief"]["unparsed"] == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract.tom_verifier.test_cli import assay
 
 from assay.cancel import CancelToken
 from assay.checkup.v1 import checkup_pb2, checkup_pb2_grpc
@@ -66,7 +67,7 @@ def test_a_model_at_chance_is_said_to_be_at_chance(connection: Connection, model
 
 
 def test_masks_are_scanned_perturbed_and_their_frequencies_compared(
-    connection: Connection, stub: Any, model: tuple[str, str]
+    connection: Connection, stub: Any, model: tuple[str, str], store: str, tmp_path: Path
 ) -> None:
     scan = sensitivity_pb2.ScanSensitivityRequest(
         request_id=str(uuid.uuid4()), model=model[0], text=model[1], shares=[0.01, 0.05], samples=4
@@ -85,11 +86,24 @@ def test_masks_are_scanned_perturbed_and_their_frequencies_compared(
     assert result.before.perplexity > 1
     assert b"<svg" in connection.artifacts.read(result.perturbation, "masks.svg")
     rope = sensitivity_pb2.AnalyzeRopeRequest(request_id=str(uuid.uuid4()), model=model[0], mask=masks[0].mask)
-    heads = connection.run(stub.AnalyzeRope, rope, sensitivity_pb2.AnalyzeRopeResult).heads
+    analysed = connection.run(stub.AnalyzeRope, rope, sensitivity_pb2.AnalyzeRopeResult)
+    heads = analysed.heads
     assert len(heads) == 4 * 4
     for head in heads:
         assert 0 <= head.first_token_attention <= 1
         assert head.HasField("first_token_attention_after")
+    drawn = tmp_path / "after.svg"
+    shown = assay(store, "rope", model[0], "--mask", masks[0].mask, "--out", str(drawn))
+    assert shown.returncode == 0, shown.stderr
+    columns, *rows = shown.stdout.splitlines()
+    assert columns.count("query-key angle, rad") == 2
+    assert columns.endswith("query-key angle, rad, after")
+    for head, row in zip(heads, rows, strict=False):
+        figures = row.split()
+        assert figures[2:4] == [str(head.dominant_pair), f"{head.first_token_attention:.3f}"]
+        assert figures[5:7] == [str(head.dominant_pair_after), f"{head.first_token_attention_after:.3f}"]
+    assert drawn.read_bytes() == connection.artifacts.read(analysed.analysis, "frequencies-after.svg")
+    assert drawn.read_bytes() != connection.artifacts.read(analysed.analysis, "frequencies.svg")
 
 
 def test_a_share_that_masks_too_few_weights_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,17 +105,31 @@ def long_work(name: str, trained: Any) -> Any:
             chains = [stories_pb2.BeliefChain(agents=["Owen", "Liam"])]
             del_engine = stories_pb2.BELIEF_ENGINE_DEL
             return stories_pb2.SimulateRequest(story=SCENE + MOVES, chains=chains, engine=del_engine)
+        case "draw":
+            from assay_tom_verifier import engine_drawing  # what draws is imported: the step's time is its work
+
+            story = SCENE + "".join(MOVES.splitlines(keepends=True)[: engine_drawing.DRAWN_LINES - 3])
+            return stories_pb2.DrawStoryRequest(story=story)
         case "generate":
             return stories_pb2.GenerateStoriesRequest(count=100_000, length=3, claims=True)
         case "score":
-            steps = [traces_pb2.TraceStep(claim="red_box")] * 20
-            story = EIGHT + THING + MOVES[:900]
+            story, rest = EIGHT + THING + MOVES[: 41 * 21], ["red_box"] * 14
+            boxes = itertools.product(("red_box", "blue_crate", "Null", "elsewhere"), repeat=6)
             traces = []
-            for number in range(4096):  # all different, so that none is scored but once
-                claims = [traces_pb2.TraceStep(claim=f"box{number}"), *steps]
+            for different in boxes:  # 4,096 traces, each to be read
+                claims = [traces_pb2.TraceStep(claim=claim) for claim in (*different, *rest)]
                 traces.append(traces_pb2.GivenTrace(trace=traces_pb2.Trace(steps=claims)))
             candidates = verifier_pb2.CandidateSet(story=story, question=asked, traces=traces)
             return verifier_pb2.ScoreTracesRequest(verifier=trained.verifier, candidates=candidates)
+        case "beam":
+            return verifier_pb2.BeamSearchRequest(
+                verifier=trained.verifier,
+                generator=trained.generator,
+                story=EIGHT + THING + MOVES[: 41 * 200],
+                question=asked,
+                beams=1024,
+                expansions=1,
+            )
     raise AssertionError(name)
 
 
@@ -123,8 +138,10 @@ METHODS = {
     "bdd": "ModelCheck",
     "table": "Simulate",
     "del": "Simulate",
+    "draw": "DrawStory",
     "generate": "GenerateStories",
     "score": "ScoreTraces",
+    "beam": "BeamSearch",
 }
 
 

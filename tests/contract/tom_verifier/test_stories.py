@@ -8,6 +8,7 @@ import pytest
 from contract.tom_verifier.conftest import CLAIMS, QUESTION, STORY
 
 from assay.client.connection import Connection
+from assay.errors import ResourceExhausted
 from assay.tom_verifier.v1 import stories_pb2, traces_pb2
 
 HITOM, COMMON = stories_pb2.SEMANTICS_PROFILE_HITOM, stories_pb2.SEMANTICS_PROFILE_COMMON_KNOWLEDGE
@@ -111,6 +112,46 @@ def test_each_step_of_a_trace_is_labelled_with_the_rule(connection: Connection, 
     )
     assert [step.right for step in alone.steps] == [True] * 4 + [False] + [True] * 5
     assert alone.answer_right
+
+
+def row(name: str, story: str, question: str = QUESTION) -> traces_pb2.LabelledRow:
+    return traces_pb2.LabelledRow(id=name, story=story, question=question, published_answer="blue_crate")
+
+
+def test_rows_that_cannot_be_read_are_counted_beside_those_that_can(connection: Connection, stub: Any) -> None:
+    rows = [
+        row("good", STORY),
+        row("empty", ""),
+        row("blank", " \n\n"),
+        row("long", "Owen entered the hall.\n" * 2001),
+        row("other", "It was night."),
+        row("unasked", STORY, ""),
+    ]
+    answer = connection.call(stub.Evaluate, traces_pb2.EvaluateRequest(rows=rows))
+    assert (answer.total, answer.agree, answer.unparsed) == (6, 1, 5)
+    assert [(each.id, bool(each.refused), each.HasField("answer")) for each in answer.rows] == [
+        ("good", False, True),
+        *((name, True, False) for name in ("empty", "blank", "long", "other", "unasked")),
+    ]
+    audited = connection.call(stub.Audit, traces_pb2.AuditRequest(rows=rows))
+    assert (audited.audited, audited.unparsed) == (1, 5)
+
+
+def test_the_reasons_of_as_many_rows_as_may_be_fit_one_reply(connection: Connection, stub: Any) -> None:
+    rows = [row(str(number), f"{'It was night ' * 9}{number}.") for number in range(10_000)]
+    answer = connection.call(stub.Evaluate, traces_pb2.EvaluateRequest(rows=rows))
+    assert answer.unparsed == 10_000
+    reasons = {each.refused for each in answer.rows}
+    assert all("line 1" in reason and "parse the story" in reason for reason in reasons)
+    assert max(map(len, reasons)) <= 240
+
+
+def test_empty_lines_are_no_lines_of_a_story(connection: Connection, stub: Any) -> None:
+    longest = "Owen entered the hall.\n\n" + "Owen likes the red_box.\n\n" * 1999
+    answer = connection.call(stub.ParseStory, stories_pb2.ParseStoryRequest(story=longest))
+    assert len(answer.story.lines) == 2000
+    with pytest.raises(ResourceExhausted, match="story: has 2,001 lines"):
+        connection.call(stub.ParseStory, stories_pb2.ParseStoryRequest(story=f"{longest}Owen likes the red_box."))
 
 
 def test_audit_shows_how_a_published_answer_is_wrong(connection: Connection, stub: Any) -> None:

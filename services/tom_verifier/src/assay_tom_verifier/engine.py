@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from assay.engine.step import StepContext, StepFunction
-from assay_tom_verifier import engine_logic, engine_stories, engine_traces, steps
+from assay_tom_verifier import engine_asking, engine_logic, engine_stories, engine_traces, steps
 
 STEPS_AT_ONCE = 2
 # transformers, imported by two threads at once, lacks names in one.
@@ -47,6 +47,8 @@ STEPS = {
     steps.CHECK_TRACE: engine_traces.check_trace,
     steps.EVALUATE: engine_traces.evaluate,
     steps.AUDIT: engine_traces.audit,
+    steps.SAMPLE: _later("engine_sampling", "sample"),
+    steps.SAMPLE_ELSEWHERE: engine_asking.ask_elsewhere,
     steps.SCORE: _later("engine_verifier", "score"),
     steps.SELECT: _later("engine_verifier", "select_best"),
     steps.BEAM_SEARCH: _later("engine_verifier", "search"),

@@ -2,72 +2,94 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 from google.protobuf import json_format
 
 from assay.engine.step import StepContext
+from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import steps_pb2 as own
 from assay.tom_verifier.v1 import verifier_pb2 as api
 from assay_tom_verifier import kinds
 from assay_tom_verifier.core.verifier.aggregate import Aggregation, aggregate
 from assay_tom_verifier.core.verifier.bootstrap import clustered_mean
 from assay_tom_verifier.core.verifier.calibration import brier_skill, reliability
+from assay_tom_verifier.core.verifier.checkpoint_model import CheckpointVerifier
 from assay_tom_verifier.core.verifier.first_error import separation
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
-from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel, save_network
+from assay_tom_verifier.core.verifier.optimise import Schedule
+from assay_tom_verifier.core.verifier.process_belief_model import save_network
 from assay_tom_verifier.core.verifier.sample import sample_traces
 from assay_tom_verifier.core.verifier.select import Selection, select_all
 from assay_tom_verifier.core.verifier.streams import StorySource
-from assay_tom_verifier.core.verifier.train import GENERATORS, VerifierRecipe, train_generator, train_verifier
-from assay_tom_verifier.engine_verifier import network
+from assay_tom_verifier.core.verifier.told_stories import ToldSource
+from assay_tom_verifier.core.verifier.train import (
+    GENERATORS,
+    GeneratorRecipe,
+    VerifierRecipe,
+    train_generator,
+    train_verifier,
+)
+from assay_tom_verifier.core.verifier.train_checkpoint import (
+    checkpoint_scores,
+    load_checkpoint_verifier,
+    save_checkpoint_verifier,
+    train_checkpoint_verifier,
+)
+from assay_tom_verifier.core.verifier.word_recipes import EVERY_GRAMMAR, WORD_GENERATOR, WordVerifierRecipe
+from assay_tom_verifier.core.verifier.words import words_of
+from assay_tom_verifier.engine_verifier import judge, network
+from assay_tom_verifier.kept_trainings import kept
 from assay_tom_verifier.report import Band, accuracy_plot, reliability_plot
 
-VERIFIER = VerifierRecipe()
+VERIFIER, WORD_VERIFIER = VerifierRecipe(), WordVerifierRecipe()
 (GENERATOR,) = (recipe for recipe in GENERATORS if recipe.name == "medium")
 PACKAGES = ("assay-tom-verifier", "torch")
 STORIES, CANDIDATES = 80, 16
+# A checkpoint takes a pass for each trace, which may be seconds: enough to see whether it learned.
+STORIES_OF_CHECKPOINTS, CANDIDATES_OF_CHECKPOINTS = 8, 8
+LEARNING_RATE = 1e-5
 # Generators, verifiers and what judges them draw their stories by seeds far apart.
-HELD_OUT = 7_919_000_000
+HELD_OUT, OF_CHECKPOINTS = 7_919_000_000, 17_389_000_000
 
 
 def generator(request: own.TrainGeneratorStep, context: StepContext) -> own.StoredPart:
     asked = request.request
+    recipe: GeneratorRecipe = WORD_GENERATOR if _reads_words(asked) else GENERATOR
     schedule = replace(
-        GENERATOR.schedule,
-        steps=asked.generator_steps or GENERATOR.schedule.steps,
-        batch=asked.batch or GENERATOR.schedule.batch,
+        recipe.schedule,
+        steps=asked.generator_steps or recipe.schedule.steps,
+        batch=asked.batch or recipe.schedule.batch,
     )
-    recipe = replace(GENERATOR, schedule=schedule, length=asked.length or 1)
-    with _checkpoints(context, "generator") as folder:
+    recipe = replace(recipe, schedule=schedule, length=asked.length or 1)
+    with kept(context.operation_id, "generator") as folder:
         trained = train_generator(
             recipe, seed=asked.seed, cancel=context.cancel, progress=context.progress, checkpoint_dir=folder
         )
-    return own.StoredPart(artifact=_put(context, kinds.GENERATOR, trained, asked, []))
+    return own.StoredPart(artifact=_put(context, kinds.GENERATOR, _saving(trained), asked, []))
 
 
 def verifier(request: own.TrainVerifierStep, context: StepContext) -> own.StoredPart:
     asked = request.request
-    steps, batch = asked.steps or VERIFIER.judging.steps, asked.batch or VERIFIER.judging.batch
-    reading = max(1, steps * VERIFIER.reading.steps // VERIFIER.judging.steps)
+    if asked.base:
+        return _checkpoint(request, context)
+    recipe: VerifierRecipe = WORD_VERIFIER if _reads_words(asked) else VERIFIER
+    steps, batch = asked.steps or recipe.judging.steps, asked.batch or recipe.judging.batch
+    reading = max(1, steps * recipe.reading.steps // recipe.judging.steps)
     recipe = replace(
-        VERIFIER,
-        reading=replace(VERIFIER.reading, steps=reading, batch=batch),
-        judging=replace(VERIFIER.judging, steps=steps, batch=batch),
+        recipe,
+        reading=replace(recipe.reading, steps=reading, batch=batch),
+        judging=replace(recipe.judging, steps=steps, batch=batch),
         length=asked.length or 1,
     )
-    with _checkpoints(context, "verifier") as folder:
+    with kept(context.operation_id, "verifier") as folder:
         trained = train_verifier(
             recipe,
             [network(context.artifacts, request.generator)],
@@ -76,21 +98,58 @@ def verifier(request: own.TrainVerifierStep, context: StepContext) -> own.Stored
             progress=context.progress,
             checkpoint_dir=folder,
         )
-    return own.StoredPart(artifact=_put(context, kinds.VERIFIER, trained, asked, [request.generator]))
+    return own.StoredPart(artifact=_put(context, kinds.VERIFIER, _saving(trained), asked, [request.generator]))
+
+
+def _checkpoint(request: own.TrainVerifierStep, context: StepContext) -> own.StoredPart:
+    """The base, taught to judge traces as text."""
+    asked = request.request
+    try:
+        trained = load_checkpoint_verifier(context.artifacts.path(asked.base))
+    except InvalidInput as error:
+        raise InvalidInput("base", error.violations[0].description) from None
+    steps, batch = asked.steps or VERIFIER.judging.steps, asked.batch or VERIFIER.judging.batch
+    with kept(context.operation_id, "verifier") as folder:
+        train_checkpoint_verifier(
+            trained,
+            StorySource(OF_CHECKPOINTS + asked.seed, asked.length or 1, in_training=True),
+            [network(context.artifacts, request.generator)],
+            Schedule(steps, batch, asked.learning_rate or LEARNING_RATE, warmup_steps=max(1, steps // 20)),
+            cancel=context.cancel,
+            progress=context.progress,
+            checkpoint_dir=folder,
+        )
+    return own.StoredPart(
+        artifact=_put(
+            context,
+            kinds.VERIFIER,
+            lambda folder: save_checkpoint_verifier(trained, folder),
+            asked,
+            [request.generator, asked.base],
+        )
+    )
 
 
 def measure(request: own.MeasureVerifierStep, context: StepContext) -> api.TrainPbmResult:
     asked = request.request
-    questions = StorySource(HELD_OUT + asked.seed, asked.length or 1).questions(0, STORIES)
+    told, candidates = (STORIES_OF_CHECKPOINTS, CANDIDATES_OF_CHECKPOINTS) if asked.base else (STORIES, CANDIDATES)
+    source = StorySource(HELD_OUT + asked.seed, asked.length or 1)
+    if _reads_words(asked):
+        known = words_of(EVERY_GRAMMAR)
+        source = ToldSource(source.seed, source.length, grammars=EVERY_GRAMMAR, vocabulary=known)
+    questions = source.questions(0, told)
     claims = sample_traces(
         network(context.artifacts, request.generator),
         questions,
-        CANDIDATES,
+        candidates,
         torch.Generator().manual_seed(asked.seed),
         cancel=context.cancel,
     )
-    judge = ProcessBeliefModel(network(context.artifacts, request.verifier))
-    scores = judge.score(questions, claims, context.cancel)
+    verifier = judge(context.artifacts, request.verifier)
+    if isinstance(verifier, CheckpointVerifier):
+        scores = checkpoint_scores(verifier, source, questions, claims, context.cancel)
+    else:
+        scores = verifier.score(questions, claims, context.cancel)
     mask = questions.mask[:, None].expand_as(claims)
     right = ((claims == questions.beliefs[:, None]) | ~mask).cumprod(-1).bool()
     counted = mask.numpy()
@@ -107,7 +166,7 @@ def measure(request: own.MeasureVerifierStep, context: StepContext) -> api.Train
     correct = answers == questions.answers[:, None]
     traces = aggregate(scores, Aggregation.PROD, mask)
     stories = questions.stories.numpy()
-    for n in (2**power for power in range(CANDIDATES.bit_length())):
+    for n in (2**power for power in range(candidates.bit_length())):
         quality.selections.append(_selected(n, answers, correct, traces, questions.answers, stories))
     drawn = {
         "quality.json": json.dumps(
@@ -155,23 +214,28 @@ def _accuracy(quality: api.VerifierQuality) -> bytes:
     return accuracy_plot([row.candidates for row in rows], methods, [row.oracle for row in rows])
 
 
-@contextmanager
-def _checkpoints(context: StepContext, part: str) -> Iterator[Path]:
-    """A folder of the operation's own in which a step that was cut off finds what it had; gone once it is through."""
-    name = hashlib.sha256(context.operation_id.encode()).hexdigest()[:32]
-    folder = Path(platformdirs.user_cache_dir("assay")) / "tom-verifier" / name / part
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def _reads_words(asked: api.TrainPbmRequest) -> bool:
+    return asked.reading == api.LINE_READING_WORDS
 
 
-def _put(context: StepContext, kind: str, trained: BeliefNetwork, asked: api.TrainPbmRequest, inputs: list[str]) -> str:
+def _saving(trained: BeliefNetwork) -> Callable[[Path], None]:
+    return lambda folder: save_network(trained, folder)
+
+
+def _put(
+    context: StepContext, kind: str, save: Callable[[Path], None], asked: api.TrainPbmRequest, inputs: list[str]
+) -> str:
     parameters = json_format.MessageToDict(
         asked, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
     del parameters["request_id"]
+    if not asked.base:  # a small network's: neither of these decides it
+        del parameters["base"], parameters["learning_rate"]
+    if not asked.reading:
+        del parameters["reading"]
     versions = {name: metadata.version(name) for name in PACKAGES}
     with tempfile.TemporaryDirectory(prefix="assay-tom-") as folder:
-        save_network(trained, Path(folder) / "network")
+        save(Path(folder) / "network")
         return context.artifacts.put(
             kind, Path(folder) / "network", inputs=inputs, parameters=parameters, versions=versions
         )

@@ -22,6 +22,12 @@ FULL_NAME = str(tom_verifier_pb2.DESCRIPTOR.services_by_name["TomVerifierService
 
 async def train_pbm(run: Run, request: verifier_pb2.TrainPbmRequest) -> verifier_pb2.TrainPbmResult:
     """A generator, a verifier of its traces, and how good that is on fresh ones."""
+    if request.base:
+        found = await run.step("resolve", steps.RESOLVE, own.ResolveStep(model=request.base))
+        asked = verifier_pb2.TrainPbmRequest()
+        asked.CopyFrom(request)
+        asked.base = found.model
+        request = asked
     generator = await run.step("generator", steps.TRAIN_GENERATOR, own.TrainGeneratorStep(request=request))
     verifier = await run.step(
         "verifier",

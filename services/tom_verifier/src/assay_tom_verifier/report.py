@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.transforms import ScaledTranslation
 
+from assay.cancel import CancelToken
 from assay.checkup.plot import COLOURS, INK, svg
+from assay.errors import ResourceExhausted
 
 MAX_PANELS = 12
+MAX_ARROWS = 5_000  # of all panels together
+LABELS_AT_ONCE = 20  # between two looks at whether the caller still waits
 UNKNOWN = (0.5, 0.5, 0.5, 0.15)
 
 
@@ -37,19 +45,44 @@ class Band:
     high: Sequence[float]
 
 
-def kripke_graphs(graphs: Sequence[KripkeGraph]) -> bytes:
-    """A panel a step: worlds in a ring, the actual one filled, an arrow for each world that an agent holds possible."""
-    shown = [graphs[index] for index in _some(len(graphs), MAX_PANELS)]
-    columns = min(3, max(1, len(shown)))
-    rows = math.ceil(len(shown) / columns)
-    agents = list(dict.fromkeys(agent for graph in shown for agent in graph.edges))
+class Look(Artist):
+    """Draws nothing; raises where the picture is no longer waited for, as it is laid out and as it is drawn."""
+
+    def __init__(self, axes: Axes, cancel: CancelToken, zorder: float = 1.0) -> None:
+        super().__init__()
+        self._cancel = cancel
+        self.set_zorder(zorder)
+        axes.add_artist(self)
+        self.set_clip_on(False)  # what is clipped has no part in the layout
+
+    def draw(self, renderer: Any) -> None:
+        self._cancel.check()
+
+    def get_tightbbox(self, renderer: Any = None) -> None:
+        self._cancel.check()
+
+
+def kripke_graphs(graphs: Sequence[KripkeGraph], cancel: CancelToken) -> bytes:
+    """A panel a step: worlds in a ring, the actual one filled, an arrow for each world that an agent holds possible.
+
+    Raises ResourceExhausted above MAX_ARROWS, before anything is drawn.
+    """
+    columns = min(3, max(1, len(graphs)))
+    rows = math.ceil(len(graphs) / columns)
+    agents = list(dict.fromkeys(agent for graph in graphs for agent in graph.edges))
+    if (arrows := sum(len(edges) for graph in graphs for edges in graph.edges.values())) > MAX_ARROWS:
+        raise ResourceExhausted(
+            f"story: its models take {arrows:,} arrows, {MAX_ARROWS:,} at most in a picture; draw fewer lines, or a "
+            "story of fewer agents",
+            reason="PICTURE_TOO_LARGE",
+        )
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(rows, columns, squeeze=False).flat
-        for axes in panels:
+        for place, graph in enumerate(graphs, 1):
+            cancel.check()
+            axes = figure.add_subplot(rows, columns, place)
             axes.set_axis_off()
-        for axes, graph in zip(figure.axes, shown, strict=False):
-            _draw_graph(axes, graph, agents)
+            _draw_graph(axes, graph, agents, cancel)
         handles = [mpl.lines.Line2D([], [], color=_colour(number), label=agent) for number, agent in enumerate(agents)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(6, max(1, len(agents))))
 
@@ -57,26 +90,44 @@ def kripke_graphs(graphs: Sequence[KripkeGraph]) -> bytes:
 
 
 def belief_timeline(
-    lines: Sequence[str], chains: Sequence[str], believed: Sequence[Sequence[str | None]], thing: str
+    lines: Sequence[str],
+    chains: Sequence[str],
+    believed: Sequence[Sequence[str | None]],
+    thing: str,
+    cancel: CancelToken,
 ) -> bytes:
     """Chains of agents by steps; a colour a container, grey where nobody can tell. believed: one row a chain."""
     containers = list(dict.fromkeys(cell for row in believed for cell in row if cell is not None))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        grid = np.full((len(chains), len(lines), 4), UNKNOWN)
         for row, cells in enumerate(believed):
-            for column, cell in enumerate(cells):
-                if cell is not None:
-                    grid[row, column] = mpl.colors.to_rgba(_colour(containers.index(cell)))
-        axes.imshow(grid, interpolation="nearest", aspect="auto")
-        axes.set_xticks(range(len(lines)), [_cut(line, 38) for line in lines], rotation=55, ha="right", fontsize=8)
+            cancel.check()
+            runs = [(cell, len(list(same))) for cell, same in groupby(cells)]
+            starts = accumulate((length for _, length in runs), initial=0)
+            axes.broken_barh(
+                [(start - 0.5, length) for start, (_, length) in zip(starts, runs, strict=False)],
+                (row - 0.5, 1),
+                facecolors=[UNKNOWN if cell is None else _colour(containers.index(cell)) for cell, _ in runs],
+                linewidth=0,
+            )
+            Look(axes, cancel)
+        axes.set_xlim(-0.5, len(lines) - 0.5)
+        axes.set_ylim(len(chains) - 0.5, -0.5)
+        axes.set_xticks([])
         axes.set_yticks(range(len(chains)), chains)
+        # Texts and no tick labels: an axis is laid out in one go, texts with a look between them.
+        below = axes.get_xaxis_transform() + ScaledTranslation(0, -0.06, figure.dpi_scale_trans)
+        for column, line in enumerate(lines):
+            cancel.check()
+            axes.text(column, 0, _cut(line, 38), rotation=55, ha="right", va="top", fontsize=8, transform=below)
+            if column % LABELS_AT_ONCE == 0:
+                Look(axes, cancel, mpl.text.Text.zorder)
         axes.set_title(f"where is the {thing}?", loc="left")
-        for column in range(1, len(lines)):
-            axes.axvline(column - 0.5, color="white", linewidth=1)
-        for row in range(1, len(chains)):
-            axes.axhline(row - 0.5, color="white", linewidth=1)
+        axes.vlines(
+            [column - 0.5 for column in range(1, len(lines))], -0.5, len(chains) - 0.5, color="white", linewidth=1
+        )
+        axes.hlines([row - 0.5 for row in range(1, len(chains))], -0.5, len(lines) - 0.5, color="white", linewidth=1)
         marks = [Rectangle((0, 0), 1, 1, color=_colour(number)) for number in range(len(containers))]
         marks.append(Rectangle((0, 0), 1, 1, color=UNKNOWN))
         figure.legend(marks, [*containers, "cannot tell"], loc="outside upper right", ncols=min(4, len(containers) + 1))
@@ -187,7 +238,7 @@ def order_accuracy_plot(
     return svg(draw, (5.4, 3.6))
 
 
-def _draw_graph(axes: Axes, graph: KripkeGraph, agents: Sequence[str]) -> None:
+def _draw_graph(axes: Axes, graph: KripkeGraph, agents: Sequence[str], cancel: CancelToken) -> None:
     count = len(graph.worlds)
     angles = [math.pi / 2 + 2 * math.pi * index / max(1, count) for index in range(count)]
     radius = 0.0 if count == 1 else 1.0
@@ -198,6 +249,8 @@ def _draw_graph(axes: Axes, graph: KripkeGraph, agents: Sequence[str]) -> None:
     axes.set_title(_cut(graph.title, 44), loc="left", fontsize=8)
     rings = dict.fromkeys(range(count), 0)
     for agent, edges in graph.edges.items():
+        cancel.check()
+        Look(axes, cancel)
         colour, bend = _colour(agents.index(agent)), 0.05 + 0.05 * agents.index(agent)
         for start, end in edges:
             if start == end:
@@ -238,7 +291,7 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _some(count: int, most: int) -> list[int]:
+def some_of(count: int, most: int) -> list[int]:
     """All, or the first, the last and some between."""
     if count <= most:
         return list(range(count))

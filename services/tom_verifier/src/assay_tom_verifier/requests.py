@@ -8,13 +8,16 @@ from typing import Any
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay.server.service import check_reference
-from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import epistemic_pb2, sampling_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
 
 MAX_LINES, MAX_ORDER, MAX_COUNT, MAX_LENGTH, MAX_NOISE = 2000, 4, 100_000, 3, 0.5
 MAX_TRACES, MAX_STEPS, MAX_ROWS = 4096, 2000, 10_000
 MAX_BEAM = 1024
-MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 4096
+MAX_SAMPLES_OF_TRACES, MAX_TOKENS, MAX_MODEL_NAME = 1024, 16_384, 200
+MAX_TRAINING_STEPS, MAX_BATCH = 100_000, 512
+MIN_TEMPERATURE = 1e-3  # below it, logits over temperature leave the range of a float
 MAX_SEED = 2**31 - 1
+MAX_NOTED_SEED = 2**53  # what a manifest's parameters hold exactly
 MAX_SHARE, MAX_SAMPLES, MAX_CONTROLS, MAX_MASKS = 0.1, 10_000, 100, 16
 SHARE, CONTROLS = 1e-3, 5
 EXAMPLES = ("muddy-children", "dining-cryptographers", "sum-and-product", "russian-cards")
@@ -24,7 +27,7 @@ def check_story(story: str, field: str = "story") -> None:
     """What is wrong whatever the lines say; the grammar is the engine's."""
     if not story.strip():
         raise InvalidInput(field, "is empty; give one sentence a line")
-    if (lines := story.count("\n") + 1) > MAX_LINES:
+    if (lines := sum(1 for line in story.splitlines() if line.strip())) > MAX_LINES:
         raise ResourceExhausted(
             f"{field}: has {lines:,} lines, {MAX_LINES:,} at most; give its parts one by one", reason="STORY_TOO_LONG"
         )
@@ -99,11 +102,23 @@ def check_check_trace(request: traces_pb2.CheckTraceRequest) -> None:
 
 
 def check_rows(request: traces_pb2.EvaluateRequest | traces_pb2.AuditRequest) -> None:
+    """Of the rows their number alone: one that cannot be read is counted among the answers."""
     if not 1 <= len(request.rows) <= MAX_ROWS:
         raise InvalidInput("rows", f"are {len(request.rows):,}; give 1 to {MAX_ROWS:,}")
-    for index, row in enumerate(request.rows):
-        check_story(row.story, f"rows[{index}].story")
     check_choice(request, "profile", stories_pb2.SemanticsProfile)
+
+
+def check_sample(request: sampling_pb2.SampleTracesRequest) -> None:
+    kind = request.generator.WhichOneof("generator")
+    if kind is None or not getattr(request.generator, kind).strip():
+        raise InvalidInput("generator", "is empty; name an artifact, or a hosted model")
+    if len(request.generator.hosted) > MAX_MODEL_NAME:
+        raise InvalidInput("generator.hosted", f"is longer than {MAX_MODEL_NAME} characters")
+    check_story(request.story)
+    check_question(request.question)
+    _within(request, "samples", 0, MAX_SAMPLES_OF_TRACES)
+    _within(request, "max_tokens", 0, MAX_TOKENS)
+    _check_temperature(request.temperature, "the likeliest tokens")
 
 
 def check_candidates(candidates: verifier_pb2.CandidateSet) -> None:
@@ -141,8 +156,7 @@ def check_beam(request: verifier_pb2.BeamSearchRequest) -> None:
     _within(request, "expansions", 0, MAX_BEAM)
     if (asked := (request.beams or 4) * (request.expansions or 4)) > MAX_BEAM:
         raise InvalidInput("expansions", f"times beams is {asked:,}; {MAX_BEAM:,} at most")
-    if not 0 <= request.temperature < math.inf:
-        raise InvalidInput("temperature", f"is {request.temperature}; give 0 for 1, or more")
+    _check_temperature(request.temperature, "1")
 
 
 def check_model_check(request: epistemic_pb2.ModelCheckRequest) -> None:
@@ -154,6 +168,10 @@ def check_model_check(request: epistemic_pb2.ModelCheckRequest) -> None:
     check_choice(request, "backend", epistemic_pb2.EpistemicBackend)
     if request.max_worlds < 0:
         raise InvalidInput("max_worlds", f"is {request.max_worlds}; give 0 for the service's cap, or more")
+    if request.max_worlds and request.backend == epistemic_pb2.EPISTEMIC_BACKEND_BDD:
+        raise InvalidInput(
+            "max_worlds", "is of listed worlds, and diagrams are bounded in nodes; leave it out, or choose explicit"
+        )
     if subject == "example" and request.model:
         raise InvalidInput("model", "is given beside an example, which has its own; leave one of them out")
 
@@ -173,6 +191,13 @@ def check_train(request: verifier_pb2.TrainPbmRequest) -> None:
     ):
         _within(request, name, 0, high)
     _within(request, "seed", 0, MAX_SEED)
+    check_choice(request, "reading", verifier_pb2.LineReading)
+    if request.reading and request.base:
+        raise InvalidInput("reading", "is a small network's, and a base reads text; leave one of the two out")
+    if not 0 <= request.learning_rate <= 1:
+        raise InvalidInput("learning_rate", f"is {request.learning_rate}; give 0 for the default, up to 1")
+    if request.learning_rate and not request.base:
+        raise InvalidInput("learning_rate", "is of a base's training; name a base, or leave it out")
 
 
 def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:
@@ -182,12 +207,18 @@ def check_scan(request: sensitivity_pb2.ScanSensitivityRequest) -> None:
         if not 0 < share <= MAX_SHARE:
             raise InvalidInput(f"shares[{index}]", f"is {share}; give more than 0, up to {MAX_SHARE:g}")
     _within(request, "samples", 0, MAX_SAMPLES)
+    _within(request, "seed", 0, MAX_NOTED_SEED)
 
 
 def check_perturb(request: sensitivity_pb2.PerturbAndEvaluateRequest) -> None:
     if not 1 <= len(request.masks) <= MAX_MASKS:
         raise InvalidInput("masks", f"are {len(request.masks)}; give 1 to {MAX_MASKS}")
     _within(request, "controls", 0, MAX_CONTROLS)
+    _within(request, "seed", 0, MAX_NOTED_SEED)
+
+
+def check_rope(request: sensitivity_pb2.AnalyzeRopeRequest) -> None:
+    _within(request, "seed", 0, MAX_NOTED_SEED)
 
 
 def check_choice(request: Any, name: str, kind: Any) -> None:
@@ -200,6 +231,12 @@ def _check_number(traces: int, field: str) -> None:
         raise InvalidInput(field, f"are none; give 1 to {MAX_TRACES:,}")
     if traces > MAX_TRACES:
         raise ResourceExhausted(f"{field}: are {traces:,}; {MAX_TRACES:,} at most", reason="TOO_MANY_TRACES")
+
+
+def _check_temperature(temperature: float, nought: str) -> None:
+    """nought: what 0 stands for."""
+    if temperature != 0 and not MIN_TEMPERATURE <= temperature < math.inf:
+        raise InvalidInput("temperature", f"is {temperature}; give 0 for {nought}, or at least {MIN_TEMPERATURE:g}")
 
 
 def _within(request: Any, name: str, low: int, high: int) -> None:

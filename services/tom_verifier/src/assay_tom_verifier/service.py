@@ -18,6 +18,7 @@ SERVICE = Service(
     policies={
         "Evaluate": LONG,
         "Audit": LONG,
+        "SampleTraces": STREAMS,
         "ScoreTraces": LONG,
         "ScoreTraceStream": STREAMS,
         "GenerateStories": STREAMS,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import grpc.aio
 
+from assay.artifacts.manifest import Artifact
+from assay.config import endpoint_of
 from assay.engine.engine import StepProgress
 from assay.engine.step import ReplyT, RequestT, Step
-from assay.errors import InvalidInput
+from assay.errors import InvalidInput, Unavailable
 from assay.server.call import current_call
-from assay.server.service import Front
+from assay.server.service import Front, check_reference
 from assay.tom_verifier.v1 import (
     epistemic_pb2,
+    sampling_pb2,
     sensitivity_pb2,
     stories_pb2,
     tom_verifier_pb2_grpc,
@@ -22,12 +26,15 @@ from assay.tom_verifier.v1 import (
 )
 from assay_tom_verifier import jobs, kinds, requests, steps
 
+VERIFIERS = (kinds.VERIFIER, kinds.MODEL)
+
 
 class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     """What references name is looked up before anything starts, so that a wrong one fails the call itself."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
+        self._met: set[tuple[str, str]] = set()  # what digests were seen to be fit for
 
     async def ParseStory(  # noqa: N802
         self, request: stories_pb2.ParseStoryRequest, context: grpc.aio.ServicerContext
@@ -81,12 +88,29 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         requests.check_rows(request)
         return await self._run(steps.AUDIT, request)
 
+    async def SampleTraces(  # noqa: N802
+        self, request: sampling_pb2.SampleTracesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[sampling_pb2.SampleTracesResponse]:
+        requests.check_sample(request)
+        asked, step = sampling_pb2.SampleTracesRequest(), steps.SAMPLE_ELSEWHERE
+        asked.CopyFrom(request)
+        if request.generator.WhichOneof("generator") == "artifact":
+            found = await self._expect_any(
+                request.generator.artifact, (kinds.GENERATOR, kinds.MODEL), "generator.artifact"
+            )
+            asked.generator.artifact = found.digest
+            if found.manifest.kind == kinds.GENERATOR or not endpoint_of(steps.INFERENCE_OPTIMIZER):
+                step = steps.SAMPLE
+        async with aclosing(self._stream(step, asked)) as replies:
+            async for reply in replies:
+                yield reply
+
     async def ScoreTraces(  # noqa: N802
         self, request: verifier_pb2.ScoreTracesRequest, context: grpc.aio.ServicerContext
     ) -> verifier_pb2.ScoreTracesResponse:
         requests.check_candidates(request.candidates)
         asked = verifier_pb2.ScoreTracesRequest(candidates=request.candidates)
-        asked.verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
+        asked.verifier = await self._expect_network(request.verifier, VERIFIERS, "verifier")
         return await self._run(steps.SCORE, asked, asked.verifier)
 
     async def ScoreTraceStream(  # noqa: N802
@@ -98,7 +122,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         async for request in request_iterator:
             if not verifier:
                 requests.check_candidates(request.candidates)
-                verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
+                verifier = await self._expect_network(request.verifier, VERIFIERS, "verifier")
                 candidates.CopyFrom(request.candidates)
             else:
                 if request.verifier or request.candidates.story or request.candidates.HasField("question"):
@@ -122,8 +146,8 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         requests.check_beam(request)
         asked = verifier_pb2.BeamSearchRequest()
         asked.CopyFrom(request)
-        asked.verifier = await self._front.expect(request.verifier, kinds.VERIFIER, "verifier")
-        asked.generator = await self._front.expect(request.generator, kinds.GENERATOR, "generator")
+        asked.verifier = await self._expect_network(request.verifier, VERIFIERS, "verifier")
+        asked.generator = await self._expect_network(request.generator, (kinds.GENERATOR,), "generator")
         return await self._run(steps.BEAM_SEARCH, asked, asked.verifier)
 
     async def CreateModel(  # noqa: N802
@@ -159,6 +183,8 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
         self, request: verifier_pb2.TrainPbmRequest, context: grpc.aio.ServicerContext
     ) -> verifier_pb2.TrainPbmResponse:
         requests.check_train(request)
+        if request.base:
+            await self._front.expect(request.base, kinds.MODEL, "base")
         return verifier_pb2.TrainPbmResponse(operation=await self._front.start(jobs.TRAIN_PBM, request))
 
     async def ScanSensitivity(  # noqa: N802
@@ -182,6 +208,7 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
     async def AnalyzeRope(  # noqa: N802
         self, request: sensitivity_pb2.AnalyzeRopeRequest, context: grpc.aio.ServicerContext
     ) -> sensitivity_pb2.AnalyzeRopeResponse:
+        requests.check_rope(request)
         await self._front.expect(request.model, kinds.MODEL, "model")
         if request.mask:
             await self._front.expect(request.mask, kinds.MASK, "mask")
@@ -195,6 +222,33 @@ class TomVerifierServicer(tom_verifier_pb2_grpc.TomVerifierServiceServicer):
             async for event in events:
                 if not isinstance(event, StepProgress):
                     yield event
+
+    async def _expect_network(self, reference: str, kinds_of_it: tuple[str, ...], field: str) -> str:
+        """The digest of what scores or proposes steps, which the engine may have in memory while the store is away.
+
+        Then a digest that was met before stands for itself, as what it names cannot have changed; a label may have
+        moved meanwhile.
+        """
+        try:
+            digest = (await self._expect_any(reference, kinds_of_it, field)).digest
+        except Unavailable as away:
+            if (field, reference) in self._met:
+                return reference
+            raise Unavailable(
+                f"{field}: {away.message}; what was used before can be used meanwhile, named by its whole digest",
+                reason=away.reason,
+                retry_after_s=away.retry_after_s or 1.0,
+            ) from None
+        self._met.add((field, digest))
+        return digest
+
+    async def _expect_any(self, reference: str, kinds_of_it: tuple[str, ...], field: str) -> Artifact:
+        """As `Front.expect`, of one of several kinds."""
+        check_reference(reference, field)
+        found = await asyncio.to_thread(self._front.artifacts.get, reference)
+        if (kind := found.manifest.kind) not in kinds_of_it:
+            raise InvalidInput(field, f"is an artifact of kind {kind}; give one of kind {' or '.join(kinds_of_it)}")
+        return found
 
     async def _expect_source(self, source: epistemic_pb2.ModelSource) -> None:
         requests.check_source(source)

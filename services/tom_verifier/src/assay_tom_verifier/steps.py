@@ -2,8 +2,10 @@
 
 from assay.checkup.v1.checkup_pb2 import ExamineResult
 from assay.engine.step import Step
-from assay.tom_verifier.v1 import epistemic_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
+from assay.tom_verifier.v1 import epistemic_pb2, sampling_pb2, sensitivity_pb2, stories_pb2, traces_pb2, verifier_pb2
 from assay.tom_verifier.v1 import steps_pb2 as own
+
+INFERENCE_OPTIMIZER = "inference_optimizer"  # the service that runs stored language models, where one is known
 
 PARSE = Step("parse", stories_pb2.ParseStoryRequest, stories_pb2.ParseStoryResponse)
 SIMULATE = Step("simulate", stories_pb2.SimulateRequest, stories_pb2.SimulateResponse, streaming=True)
@@ -13,6 +15,11 @@ GENERATE = Step("generate", stories_pb2.GenerateStoriesRequest, stories_pb2.Gene
 CHECK_TRACE = Step("check_trace", traces_pb2.CheckTraceRequest, traces_pb2.CheckTraceResponse)
 EVALUATE = Step("evaluate", traces_pb2.EvaluateRequest, traces_pb2.EvaluateResponse)
 AUDIT = Step("audit", traces_pb2.AuditRequest, traces_pb2.AuditResponse)
+SAMPLE = Step("sample", sampling_pb2.SampleTracesRequest, sampling_pb2.SampleTracesResponse, streaming=True)
+# The same of a model that others run.
+SAMPLE_ELSEWHERE = Step(
+    "sample_elsewhere", sampling_pb2.SampleTracesRequest, sampling_pb2.SampleTracesResponse, streaming=True, waits=True
+)
 SCORE = Step("score", verifier_pb2.ScoreTracesRequest, verifier_pb2.ScoreTracesResponse)
 SELECT = Step("select", verifier_pb2.SelectBestRequest, verifier_pb2.SelectBestResponse)
 BEAM_SEARCH = Step("beam_search", verifier_pb2.BeamSearchRequest, verifier_pb2.BeamSearchResponse)

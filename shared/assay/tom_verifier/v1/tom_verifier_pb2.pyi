@@ -1,4 +1,5 @@
 from assay.tom_verifier.v1 import epistemic_pb2 as _epistemic_pb2
+from assay.tom_verifier.v1 import sampling_pb2 as _sampling_pb2
 from assay.tom_verifier.v1 import sensitivity_pb2 as _sensitivity_pb2
 from assay.tom_verifier.v1 import stories_pb2 as _stories_pb2
 from assay.tom_verifier.v1 import traces_pb2 as _traces_pb2

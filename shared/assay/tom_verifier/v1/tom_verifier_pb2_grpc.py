@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from assay.tom_verifier.v1 import epistemic_pb2 as assay_dot_tom__verifier_dot_v1_dot_epistemic__pb2
+from assay.tom_verifier.v1 import sampling_pb2 as assay_dot_tom__verifier_dot_v1_dot_sampling__pb2
 from assay.tom_verifier.v1 import sensitivity_pb2 as assay_dot_tom__verifier_dot_v1_dot_sensitivity__pb2
 from assay.tom_verifier.v1 import stories_pb2 as assay_dot_tom__verifier_dot_v1_dot_stories__pb2
 from assay.tom_verifier.v1 import traces_pb2 as assay_dot_tom__verifier_dot_v1_dot_traces__pb2
@@ -78,6 +79,11 @@ class TomVerifierServiceStub:
                 '/assay.tom_verifier.v1.TomVerifierService/Audit',
                 request_serializer=assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditRequest.SerializeToString,
                 response_deserializer=assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditResponse.FromString,
+                _registered_method=True)
+        self.SampleTraces = channel.unary_stream(
+                '/assay.tom_verifier.v1.TomVerifierService/SampleTraces',
+                request_serializer=assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesRequest.SerializeToString,
+                response_deserializer=assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesResponse.FromString,
                 _registered_method=True)
         self.ScoreTraces = channel.unary_unary(
                 '/assay.tom_verifier.v1.TomVerifierService/ScoreTraces',
@@ -200,6 +206,13 @@ class TomVerifierServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SampleTraces(self, request, context):
+        """Traces written by a language model or a small generator, as candidates to score.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ScoreTraces(self, request, context):
         """Probability that each step is right, by a trained verifier.
         """
@@ -208,7 +221,7 @@ class TomVerifierServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ScoreTraceStream(self, request_iterator, context):
-        """The same as traces come; the verifier reads story and question once.
+        """The same as traces come. Story and question are sent once; each message's traces are scored on their own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -325,6 +338,11 @@ def add_TomVerifierServiceServicer_to_server(servicer, server):
                     servicer.Audit,
                     request_deserializer=assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditRequest.FromString,
                     response_serializer=assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditResponse.SerializeToString,
+            ),
+            'SampleTraces': grpc.unary_stream_rpc_method_handler(
+                    servicer.SampleTraces,
+                    request_deserializer=assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesRequest.FromString,
+                    response_serializer=assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesResponse.SerializeToString,
             ),
             'ScoreTraces': grpc.unary_unary_rpc_method_handler(
                     servicer.ScoreTraces,
@@ -604,6 +622,33 @@ class TomVerifierService:
             '/assay.tom_verifier.v1.TomVerifierService/Audit',
             assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditRequest.SerializeToString,
             assay_dot_tom__verifier_dot_v1_dot_traces__pb2.AuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleTraces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/assay.tom_verifier.v1.TomVerifierService/SampleTraces',
+            assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesRequest.SerializeToString,
+            assay_dot_tom__verifier_dot_v1_dot_sampling__pb2.SampleTracesResponse.FromString,
             options,
             channel_credentials,
             insecure,

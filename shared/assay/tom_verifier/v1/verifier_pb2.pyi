@@ -24,6 +24,12 @@ class SelectionMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SELECTION_METHOD_VANILLA: _ClassVar[SelectionMethod]
     SELECTION_METHOD_WEIGHTED: _ClassVar[SelectionMethod]
     SELECTION_METHOD_MAJORITY: _ClassVar[SelectionMethod]
+
+class LineReading(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LINE_READING_UNSPECIFIED: _ClassVar[LineReading]
+    LINE_READING_EVENTS: _ClassVar[LineReading]
+    LINE_READING_WORDS: _ClassVar[LineReading]
 AGGREGATION_UNSPECIFIED: Aggregation
 AGGREGATION_PROD: Aggregation
 AGGREGATION_MIN: Aggregation
@@ -33,6 +39,9 @@ SELECTION_METHOD_UNSPECIFIED: SelectionMethod
 SELECTION_METHOD_VANILLA: SelectionMethod
 SELECTION_METHOD_WEIGHTED: SelectionMethod
 SELECTION_METHOD_MAJORITY: SelectionMethod
+LINE_READING_UNSPECIFIED: LineReading
+LINE_READING_EVENTS: LineReading
+LINE_READING_WORDS: LineReading
 
 class CandidateSet(_message.Message):
     __slots__ = ("story", "question", "traces")
@@ -155,20 +164,26 @@ class BeamSearchResponse(_message.Message):
     def __init__(self, answer: _Optional[str] = ..., trace: _Optional[_Union[_traces_pb2.Trace, _Mapping]] = ..., score: _Optional[_Union[TraceScore, _Mapping]] = ..., generated_steps: _Optional[int] = ...) -> None: ...
 
 class TrainPbmRequest(_message.Message):
-    __slots__ = ("request_id", "steps", "batch", "seed", "length", "generator_steps")
+    __slots__ = ("request_id", "steps", "batch", "seed", "length", "generator_steps", "base", "learning_rate", "reading")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_STEPS_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    READING_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     steps: int
     batch: int
     seed: int
     length: int
     generator_steps: int
-    def __init__(self, request_id: _Optional[str] = ..., steps: _Optional[int] = ..., batch: _Optional[int] = ..., seed: _Optional[int] = ..., length: _Optional[int] = ..., generator_steps: _Optional[int] = ...) -> None: ...
+    base: str
+    learning_rate: float
+    reading: LineReading
+    def __init__(self, request_id: _Optional[str] = ..., steps: _Optional[int] = ..., batch: _Optional[int] = ..., seed: _Optional[int] = ..., length: _Optional[int] = ..., generator_steps: _Optional[int] = ..., base: _Optional[str] = ..., learning_rate: _Optional[float] = ..., reading: _Optional[_Union[LineReading, str]] = ...) -> None: ...
 
 class TrainPbmResponse(_message.Message):
     __slots__ = ("operation",)

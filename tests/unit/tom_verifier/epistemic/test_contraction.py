@@ -10,7 +10,7 @@ from unit.tom_verifier.epistemic.cases import random_events, random_formula, ran
 
 from assay.errors import FailedPrecondition
 from assay_tom_verifier.core.epistemic.engine import Reduction
-from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
+from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine, relation
 from assay_tom_verifier.core.epistemic.formulas import uses_distributed
 from assay_tom_verifier.core.epistemic.models import EpistemicModel
 from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine, diagrams
@@ -61,6 +61,40 @@ def test_contracted_models_have_one_world_for_each_class(symbolic_from, monkeypa
             if not uses_distributed(formula):
                 assert engine.holds(state, formula) == naive.true(product, (point, events.point), formula), seed
     assert merged >= 5  # or contraction would not have been tried
+
+
+def test_clusters_that_become_one_are_one_in_models_of_any_size(monkeypatch):
+    # o and q lead a to two copies of one world; the way for many worlds looks up one cluster for each world.
+    text = """model
+  agents a, b
+  atoms p, r
+  world o: p
+  world q: p, r
+  world u:
+  world v:
+  relation a: o, u -> u; q, v -> v
+  relation b: {o, q, u, v}
+  point o
+end
+claim B[a] !p
+claim !B[a] p
+claim B[b] B[a] !p
+claim B[b] !B[a] p
+"""
+    for bits in (relation._MASK_BITS, 0):
+        monkeypatch.setattr(relation, "_MASK_BITS", bits)
+        script = parse_script(text)
+        engine = ExplicitEngine()
+        state = engine.load(script.model)
+        assert state.worlds == 3
+        assert all(engine.holds(state, claim.formula) for claim in script.steps)
+        for seed in range(100):
+            model = random_model(random.Random(seed))
+            held = engine.load(model).structure
+            if isinstance(model, EpistemicModel):
+                for each in held.relations.values():
+                    worlds = [world for cluster in each.clusters for world in cluster]
+                    assert len(set(worlds)) == len(worlds), seed
 
 
 TWO_COPIES = """

@@ -9,8 +9,10 @@ from unit.tom_verifier.epistemic.cases import ATOMS, random_events, random_formu
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.epistemic import formulas as f
+from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
 from assay_tom_verifier.core.epistemic.models import Frame
 from assay_tom_verifier.core.epistemic.puzzles import PUZZLES, puzzle_text
+from assay_tom_verifier.core.epistemic.symbolic import SymbolicEngine
 from assay_tom_verifier.core.epistemic.syntax import (
     parse_events,
     parse_formula,
@@ -70,6 +72,43 @@ def test_models_and_events_print_and_read_back():
         events = random_events(rng, model.agents)
         again = parse_events(print_events(events), model.agents, ATOMS)
         assert again == events, seed
+
+
+def test_models_after_an_update_print_and_read_back_of_their_frame():
+    met = set()
+    for seed in range(200):
+        rng = random.Random(seed)
+        model = random_model(rng)
+        engine = ExplicitEngine()
+        state, events = engine.load(model), random_events(rng, model.agents)
+        if any(map(f.uses_distributed, events.formulas())) or not engine.holds(state, events.events[events.point].pre):
+            continue
+        made = engine.export(engine.update(state, events))
+        again = parse_model(print_model(made))
+        assert (again, engine.export(engine.load(again)).frame) == (made, made.frame), seed
+        symbolic = SymbolicEngine()
+        states = [(engine, engine.load(made)), (engine, engine.load(again)), (symbolic, symbolic.load(again))]
+        for agent in model.agents:
+            blind = f.Believes(agent, f.FALSE)
+            assert len({each.holds(loaded, f.Common(model.agents, blind)) for each, loaded in states}) == 1, seed
+            assert len({each.holds(loaded, blind) for each, loaded in states}) == 1, seed
+        met.add(made.frame)
+    assert met == set(Frame)
+
+
+def test_a_relation_of_no_arrows_is_none_and_one_of_no_classes_is_the_identity():
+    text = MODEL.replace("S5", "K45").replace("relation anne: {w0} {w1}", "relation anne: none")
+    assert parse_model(text).relations["anne"] == {}
+    assert "relation anne: none\n" in print_model(parse_model(text))
+    assert ExplicitEngine().holds(ExplicitEngine().load(parse_model(text)), parse_formula("B[anne] false"))
+    identity = parse_model(MODEL.replace("{w0} {w1}", ""))
+    assert identity.relations["anne"] == {"w0": ("w0",), "w1": ("w1",)}
+    named = parse_model(text.replace("w0", "none").replace("anne: none", "anne: none -> none"))
+    assert named.relations["anne"] == {"none": ("none",)}
+    with pytest.raises(InvalidInput, match="not serial"):
+        parse_model(text.replace("K45", "KD45"))
+    with pytest.raises(InvalidInput, match="declare KD45 or S5"):
+        parse_script(MODEL + "events e\n  frame K45\n  event e:\n  relation anne, bill: none\n  point e\nend\n")
 
 
 @pytest.mark.parametrize("name", PUZZLES)

@@ -44,6 +44,18 @@ def test_a_claim_s_words_do_not_matter_where_it_is_no_container():
     assert all(own == scores[0] for own in scores)
 
 
+def test_traces_that_claim_the_same_are_read_once(monkeypatch):
+    model, read = network(), []
+    read_on = model.read_on
+    monkeypatch.setattr(model, "read_on", lambda lines, claims: (read.append(len(claims)), read_on(lines, claims))[1])
+    scores = ProcessBeliefModel(model).score_claims(STORY, QUESTION, [RIGHT[:4], *[RIGHT] * 500, [None] * 10])
+    assert sum(read) == 3
+    assert [len(own) for own in scores] == [4, *[10] * 501]
+    assert all(own == scores[1] for own in scores[2:501])
+    assert scores[0] == pytest.approx(scores[1][:4], abs=1e-12)
+    assert scores[501] != scores[1]
+
+
 def test_scores_of_many_questions_equal_those_one_by_one(questions):
     verifier = ProcessBeliefModel(network())
     claims = torch.randint(0, 3, (len(questions), 4, questions.steps), generator=generator(1))

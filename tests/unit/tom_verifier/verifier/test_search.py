@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from unit.tom_verifier.verifier.parts import QUESTION, RIGHT, STORY, network
 
@@ -10,7 +12,7 @@ from assay.errors import Cancelled, InvalidInput
 from assay_tom_verifier.core.verifier.aggregate import Aggregation
 from assay_tom_verifier.core.verifier.beam_search import beam_search
 from assay_tom_verifier.core.verifier.network_search import NetworkProposer, NetworkScorer
-from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel
+from assay_tom_verifier.core.verifier.process_belief_model import ProcessBeliefModel, rows_at_once
 from assay_tom_verifier.core.verifier.solver import solve
 from assay_tom_verifier.core.verifier.streams import StorySource
 
@@ -60,6 +62,52 @@ def test_search_stops_when_cancelled():
     token.cancel()
     with pytest.raises(Cancelled):
         beam_search(Cycling(NAMES), Exact(), 3, n=4, beams=2, how=Aggregation.MIN, cancel=token)
+
+
+class Reads:
+    """How many traces a network reads in each pass; cancels `token` after so many passes."""
+
+    def __init__(self, model, monkeypatch, token=None, cancel_after=None):
+        self.rows, read_on = [], model.read_on
+
+        def counted(lines, claims):
+            self.rows.append(len(claims))
+            if len(self.rows) == cancel_after:
+                token.cancel()
+            return read_on(lines, claims)
+
+        monkeypatch.setattr(model, "read_on", counted)
+
+
+def test_prefixes_are_read_in_parts_between_looks_at_the_caller(monkeypatch):
+    model, token = network(1), CancelToken()
+    reads = Reads(model, monkeypatch, token, cancel_after=2)
+    prefixes = [(None, *claims, "red_box") for claims in itertools.product(NAMES, repeat=5)]
+    proposer = NetworkProposer(model, STORY, QUESTION, seed=0)
+    with pytest.raises(Cancelled):
+        proposer.propose(prefixes, 1, token)
+    assert reads.rows == [rows_at_once(8)] * 2
+    proposer = NetworkProposer(model, STORY, QUESTION, seed=0)
+    assert [len(drawn) for drawn in proposer.propose(prefixes, 3, CancelToken())] == [3] * 1024
+    assert sum(reads.rows[2:]) == 1024
+
+
+def test_claims_are_counted_as_they_are_drawn():
+    proposer, told = NetworkProposer(network(1), STORY, QUESTION, seed=0), []
+    propose = proposer.propose
+
+    class Counted:
+        def propose(self, prefixes, count, cancel):
+            found = propose(prefixes, count, cancel)
+            told.append(sum(map(len, found)))
+            return found
+
+    scorer = NetworkScorer(ProcessBeliefModel(network(2)), STORY, QUESTION)
+    beam_search(Counted(), scorer, len(RIGHT), n=7, beams=7, how=Aggregation.PROD, cancel=CancelToken())
+    # Four claims are possible, so that seven are never dealt evenly to what was kept of the first step.
+    assert told[0] == 7
+    assert told[1] < 7
+    assert proposer.drawn == sum(told)
 
 
 def test_networks_search_1024_wide_within_a_story():

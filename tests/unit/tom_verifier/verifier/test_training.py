@@ -11,9 +11,9 @@ from unit.tom_verifier.verifier.parts import generator, network
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, InvalidInput
 from assay.progress import silent
-from assay_tom_verifier.core.verifier.losses import Target, generator_loss, verifier_loss
+from assay_tom_verifier.core.verifier.losses import Target, counted_steps, generator_loss, in_parts, verifier_loss
 from assay_tom_verifier.core.verifier.network import NetworkShape, new_network
-from assay_tom_verifier.core.verifier.optimise import Schedule
+from assay_tom_verifier.core.verifier.optimise import Schedule, optimise
 from assay_tom_verifier.core.verifier.streams import BLOCK_STEPS, OnPolicyBatches, QuestionBatches, StorySource
 from assay_tom_verifier.core.verifier.train import (
     GeneratorRecipe,
@@ -52,6 +52,63 @@ def test_a_generator_taken_up_again_ends_in_the_same_weights(tiny, tmp_path):
         train_generator(GENERATOR, seed=3, cancel=stop.token, progress=stop, checkpoint_dir=tmp_path)
     again = train_generator(GENERATOR, seed=3, cancel=CancelToken(), progress=silent, checkpoint_dir=tmp_path)
     assert weights_sha256(again) == weights_sha256(tiny)
+
+
+class Counted(CancelToken):
+    """Cancels itself at the `most`-th look at it."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.looks, self._most = 0, most
+
+    def check(self):
+        self.looks += 1
+        if self.looks == self._most:
+            self.cancel()
+        super().check()
+
+
+def test_making_batches_stops_at_the_next_story(tiny):
+    source = StorySource(8, in_training=True)
+    for batches in (QuestionBatches(source, 500, Counted(4)), OnPolicyBatches(source, [tiny], 500, Counted(4))):
+        with pytest.raises(Cancelled):
+            batches.batch(0)
+        assert batches._cancel.looks == 4
+
+
+@pytest.mark.parametrize("target", [Target.PREFIX, Target.OUTCOME])
+def test_a_batch_in_parts_has_the_loss_and_gradients_of_the_whole(tiny, target):
+    questions, claims = OnPolicyBatches(StorySource(8, in_training=True), [tiny], 80).batch(0)
+    whole, parted = network().float(), network().float()
+    loss = verifier_loss(whole, questions, claims, target, generator(0))
+    loss.backward()
+    seen, total = [], 0.0
+    for rows, share in in_parts(counted_steps(questions, target)):
+        part = questions.rows(rows)
+        own = verifier_loss(parted, part, claims[rows, : part.steps], target, generator(0)) * share
+        own.backward()
+        seen.append(len(rows))
+        total += own.item()
+    assert seen == [32, 32, 16]
+    assert total == pytest.approx(loss.item(), rel=1e-5)
+    assert torch.allclose(parted.slots.grad, whole.slots.grad, atol=1e-6)
+
+
+def test_a_step_stops_between_its_parts(tmp_path):
+    model, token, made = new_network(SHAPE, 3), CancelToken(), []
+
+    def losses_at(step):
+        for part in range(4):
+            made.append((step, part))
+            if made[-1] == (1, 1):
+                token.cancel()
+            yield model.slots.square().mean()
+
+    with pytest.raises(Cancelled):
+        optimise(
+            model, losses_at, Schedule(3, 1, 1e-3), run="a", cancel=token, progress=silent, checkpoint_dir=tmp_path
+        )
+    assert made[-1] == (1, 1)
 
 
 @pytest.mark.parametrize("stop_in", ["reading", "judging"])

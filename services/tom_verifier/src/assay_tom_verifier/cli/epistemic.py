@@ -29,7 +29,7 @@ SHOWN = 100  # characters of a claim; `--json` has all
     show_default=True,
     help="Worlds listed, or as a binary decision diagram.",
 )
-@click.option("--max-worlds", type=click.IntRange(min=0), default=0, help="Held at once.  [default: the service's cap]")
+@click.option("--max-worlds", type=click.IntRange(min=0), default=0, help="Listed at once, of the explicit backend.")
 @click.option("--show", is_flag=True, help="Print the text that was run, too.")
 def mc(
     session: CommandSession, file: str | None, example: str | None, n: int, backend: str, max_worlds: int, show: bool
@@ -37,6 +37,8 @@ def mc(
     """Runs FILE: a model, updates and claims, from top to bottom."""
     if (file is None) == (example is None):
         raise InvalidInput("FILE", "or --example: give one of them")
+    if n and example is None:
+        raise InvalidInput("--n", "is an example's size; leave it out beside FILE, or give --example")
     request = epistemic_pb2.ModelCheckRequest(backend=BACKENDS[backend], max_worlds=max_worlds)
     if example is not None:
         request.example.name, request.example.n = example, n

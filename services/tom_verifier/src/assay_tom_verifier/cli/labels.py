@@ -21,7 +21,6 @@ from assay_tom_verifier.cli.request import (
     document_of,
     labelled_rows,
     profile_option,
-    read_rows,
     read_text,
     stub_of,
 )
@@ -78,7 +77,7 @@ def evaluate(session: CommandSession, file: str, answers: Path | None, profile: 
     counts = dict.fromkeys(COUNTS, 0)
     groups: dict[str, dict[str, int]] = {}
     verdicts: list[traces_pb2.RowVerdict] = []
-    rows = labelled_rows(read_rows(file, "FILE"))
+    rows = labelled_rows(file, "FILE")
     with session.connection() as connection, session.progress("answering") as progress:
         for batch in batches(rows):
             request = traces_pb2.EvaluateRequest(rows=batch, profile=PROFILES[profile])
@@ -117,7 +116,7 @@ def evaluate(session: CommandSession, file: str, answers: Path | None, profile: 
 def audit(session: CommandSession, file: str, profile: str) -> None:
     """Which published answers of FILE the rules contradict, and how so."""
     audited, unparsed, found = 0, 0, list[traces_pb2.ContradictedRow]()
-    rows = labelled_rows(read_rows(file, "FILE"))
+    rows = labelled_rows(file, "FILE")
     with session.connection() as connection, session.progress("auditing") as progress:
         for batch in batches(rows):
             request = traces_pb2.AuditRequest(rows=batch, profile=PROFILES[profile])

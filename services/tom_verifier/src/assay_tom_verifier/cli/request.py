@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from assay.client.errors import error_from_rpc
 from assay.client.inputs import model_artifact, text_artifact
 from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc, traces_pb2
+from assay_tom_verifier.core.bigtom import is_bigtom, read_bigtom
 from assay_tom_verifier.core.evaluate import read_row
 
 PROFILES = {
@@ -30,7 +31,7 @@ ENGINES = {"table": stories_pb2.BELIEF_ENGINE_TABLE, "del": stories_pb2.BELIEF_E
 FILE = click.Path(dir_okay=False, allow_dash=True)
 OUT = click.Path(dir_okay=False, path_type=Path)
 LONG_CALL_S = 1800.0
-BATCH_BYTES = 2**20  # of rows in one message
+BATCH_BYTES, BATCH_ROWS = 2**20, 5_000  # of rows in one message, so that every row's verdict fits the reply
 
 
 def profile_option(function: Any) -> Any:
@@ -62,8 +63,12 @@ def read_text(path: str, name: str) -> str:
 
 def read_rows(path: str, name: str) -> list[dict[str, Any]]:
     """The JSON objects of a file, one a line."""
+    return [row for _, row in _numbered_rows(path, name)]
+
+
+def _numbered_rows(path: str, name: str) -> list[tuple[int, dict[str, Any]]]:
     rows = []
-    for number, line in enumerate(read_text(path, name).splitlines(), 1):
+    for number, line in enumerate(read_text(path, name).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -72,16 +77,21 @@ def read_rows(path: str, name: str) -> list[dict[str, Any]]:
             raise InvalidInput(name, f"{path} line {number} is no JSON object") from error
         if not isinstance(row, dict):
             raise InvalidInput(name, f"{path} line {number} is no JSON object")
-        rows.append(row)
+        rows.append((number, row))
     if not rows:
         raise InvalidInput(name, f"{path} holds no row; give one JSON object a line")
     return rows
 
 
-def labelled_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[traces_pb2.LabelledRow]:
-    """Rows in the form of Hi-ToM's, each in its group of prompting/length/deception/order."""
-    for row in map(read_row, rows):
-        yield traces_pb2.LabelledRow(**asdict(row))
+def labelled_rows(path: str, name: str) -> Iterator[traces_pb2.LabelledRow]:
+    """A file's rows in the form of Hi-ToM's, each in its group of prompting/length/deception/order; or of BigToM's, six
+    each. InvalidInput for one that is neither, with its line."""
+    for number, record in _numbered_rows(path, name):
+        try:
+            found = [each.labelled() for each in read_bigtom(record)] if is_bigtom(record) else [read_row(record)]
+        except InvalidInput as error:
+            raise InvalidInput(name, f"{path} line {number}: {error.message}") from error
+        yield from (traces_pb2.LabelledRow(**asdict(row)) for row in found)
 
 
 def batches(rows: Iterable[traces_pb2.LabelledRow]) -> Iterator[list[traces_pb2.LabelledRow]]:
@@ -89,7 +99,7 @@ def batches(rows: Iterable[traces_pb2.LabelledRow]) -> Iterator[list[traces_pb2.
     batch: list[traces_pb2.LabelledRow] = []
     size = 0
     for row in rows:
-        if batch and size + row.ByteSize() > BATCH_BYTES:
+        if batch and (size + row.ByteSize() > BATCH_BYTES or len(batch) == BATCH_ROWS):
             yield batch
             batch, size = [], 0
         batch.append(row)

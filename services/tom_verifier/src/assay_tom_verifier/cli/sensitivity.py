@@ -13,8 +13,10 @@ from assay.cli.tables import print_table
 from assay.tom_verifier.v1 import sensitivity_pb2
 from assay_tom_verifier.cli.group import SERVICE, tom_verifier
 from assay_tom_verifier.cli.request import OUT, document_of, model_digest, run, text_digest
+from assay_tom_verifier.requests import MAX_NOTED_SEED
 
-SEED = click.IntRange(0, 2**63 - 1)
+SEED = click.IntRange(0, MAX_NOTED_SEED)
+FIGURES = ("dominant pair", "attention to the first token", "query-key angle, rad")
 
 
 @command(tom_verifier, "sensitivity", service=SERVICE)
@@ -92,7 +94,7 @@ def sensitivity(
 @click.argument("model", type=MODEL)
 @click.option("--mask", type=REFERENCE, default="", help="Compare with MODEL perturbed by this mask.")
 @click.option("--seed", type=SEED, default=0, show_default=True)
-@click.option("--out", type=OUT, help="Where to draw norms by frequency (SVG).")
+@click.option("--out", type=OUT, help="Where to draw norms by frequency (SVG), under the mask where one is given.")
 def rope(session: CommandSession, model: str, mask: str, seed: int, out: Path | None) -> None:
     """Rotary frequencies of MODEL: which dominate, how queries meet keys, what the first token draws."""
     with session.connection() as connection:
@@ -101,22 +103,28 @@ def rope(session: CommandSession, model: str, mask: str, seed: int, out: Path | 
         )
         result = run(session, connection, "AnalyzeRope", request, sensitivity_pb2.AnalyzeRopeResult, "analysing")
         if out is not None:
-            out.write_bytes(connection.artifacts.read(result.analysis, "frequencies.svg"))
+            drawn = "frequencies-after.svg" if mask else "frequencies.svg"
+            out.write_bytes(connection.artifacts.read(result.analysis, drawn))
 
     def human() -> None:
+        sides = ("", ", after") if mask else ("",)
         print_table(
-            ("layer", "head", "dominant pair", "attention to the first token", "query-key angle, rad"),
-            [
-                (
-                    head.layer,
-                    head.head,
-                    head.dominant_pair,
-                    f"{head.first_token_attention:.3f}",
-                    f"{head.query_key_angle:.3f}",
-                )
-                for head in result.heads
-            ],
+            ("layer", "head", *(figure + side for side in sides for figure in FIGURES)),
+            [(head.layer, head.head, *_figures(head, after=bool(mask))) for head in result.heads],
         )
         click.echo(f"analysis {result.analysis}")
 
     session.emit(document_of(result), human)
+
+
+def _figures(head: sensitivity_pb2.HeadAnalysis, *, after: bool) -> list[str]:
+    """In the order of FIGURES: of the model, then under the mask."""
+    figures: list[tuple[int, float, float]] = [
+        (head.dominant_pair, head.first_token_attention, head.query_key_angle),
+        (head.dominant_pair_after, head.first_token_attention_after, head.query_key_angle_after),
+    ]
+    return [
+        shown
+        for pair, attention, angle in figures[: 2 if after else 1]
+        for shown in (str(pair), f"{attention:.3f}", f"{angle:.3f}")
+    ]

@@ -13,14 +13,16 @@ import click
 from assay.cli.arguments import REFERENCE
 from assay.cli.session import CommandSession, command
 from assay.cli.tables import print_table
-from assay.errors import InvalidInput
+from assay.errors import FailedPrecondition, InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, traces_pb2, verifier_pb2
+from assay_tom_verifier.cli.drafting import Drafted, ask_for_traces, generator_options
 from assay_tom_verifier.cli.group import SERVICE, tom_verifier
 from assay_tom_verifier.cli.request import (
     FILE,
     LONG_CALL_S,
     OUT,
     document_of,
+    model_digest,
     read_rows,
     read_text,
     run,
@@ -44,22 +46,46 @@ METHODS = {
 @click.argument("verifier", type=REFERENCE)
 @click.argument("story", type=FILE)
 @click.argument("question")
-@click.argument("traces", type=FILE)
+@click.argument("traces", type=FILE, required=False)
+@generator_options
 @click.option("--out", type=OUT, help="Where to write the candidates that `select` takes (JSONL).")
-def score(session: CommandSession, verifier: str, story: str, question: str, traces: str, out: Path | None) -> None:
+def score(
+    session: CommandSession,
+    verifier: str,
+    story: str,
+    question: str,
+    traces: str | None,
+    generator: str | None,
+    out: Path | None,
+    **sampling: Any,
+) -> None:
     """Probability that each step of TRACES is right, by VERIFIER.
 
     TRACES: JSONL, a row a trace: {"trace": "## Step 1 ## ..."} or {"claims": ["red_box", ...], "answer": "red_box"}.
+    In place of TRACES, --generator has them written.
     """
-    given = list(_traces(read_rows(traces, "TRACES")))
-    request = verifier_pb2.ScoreTracesRequest(
-        verifier=verifier,
-        candidates=verifier_pb2.CandidateSet(
-            story=read_text(story, "STORY"), question=stories_pb2.AskedQuestion(text=question), traces=given
-        ),
-    )
+    if (traces is None) == (generator is None):
+        raise InvalidInput("TRACES", "or --generator is needed, one of the two")
+    text, asked = read_text(story, "STORY"), stories_pb2.AskedQuestion(text=question)
     with session.connection() as connection:
+        if generator is not None:
+            drafts = ask_for_traces(session, connection, generator, text, asked, **sampling)
+        else:
+            drafts = [Drafted(given) for given in _traces(read_rows(traces or "", "TRACES"))]
+        read = [(number, draft.given) for number, draft in enumerate(drafts, 1) if draft.given is not None]
+        refused = [(number, draft.refused) for number, draft in enumerate(drafts, 1) if draft.given is None]
+        if not read:
+            raise FailedPrecondition(
+                f"none of the {len(drafts)} texts is a trace; the first {refused[0][1]}; keep them with --written, and "
+                "try another generator or a lower temperature",
+                reason="NO_TRACES",
+            )
+        request = verifier_pb2.ScoreTracesRequest(
+            verifier=verifier,
+            candidates=verifier_pb2.CandidateSet(story=text, question=asked, traces=[given for _, given in read]),
+        )
         answer = connection.call(stub_of(connection).ScoreTraces, request, timeout_s=LONG_CALL_S)
+    numbered = [(number, found) for (number, _), found in zip(read, answer.scores, strict=True)]
     if out is not None:
         with out.open("w", encoding="utf-8") as file:
             for found in answer.scores:
@@ -77,12 +103,21 @@ def score(session: CommandSession, verifier: str, story: str, question: str, tra
                     1 + list(found.step_scores).index(min(found.step_scores)),
                     " ".join(f"{step:.2f}" for step in found.step_scores),
                 )
-                for number, found in enumerate(answer.scores, 1)
+                for number, found in numbered
             ],
             right=("trace", "lowest", "at step"),
         )
+        if refused:
+            click.echo(f"{len(refused)} of {len(drafts)} texts are no traces:")
+        for number, reason in refused:
+            click.echo(f"  {number}: {reason}")
 
-    session.emit(document_of(answer), human)
+    document = document_of(answer)
+    if generator is not None:
+        for (number, _), row in zip(read, document["scores"], strict=True):
+            row["sample"] = number
+        document["refused"] = [{"sample": number, "reason": reason} for number, reason in refused]
+    session.emit(document, human)
 
 
 @command(tom_verifier, "select", service=SERVICE)
@@ -120,6 +155,9 @@ def select(session: CommandSession, candidates: str, aggregation: str, method: s
 @click.option("--generator-steps", type=click.IntRange(0), default=0, help="Of the generator's.  [default: 120]")
 @click.option("--length", type=click.IntRange(1, 3), default=1, show_default=True, help="Chapters of the stories.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--words", is_flag=True, help="Reads words, not parsed lines (2500 and 100 steps).")
+@click.option("--base", help="A causal language model, stored or a directory, that is taught to judge traces as text.")
+@click.option("--learning-rate", type=float, default=0.0, help="Of --base's training.  [default: 1e-5]")
 @click.option("--reliability", type=OUT, help="Where to draw whether scores are probabilities (SVG).")
 @click.option("--accuracy", type=OUT, help="Where to draw accuracy by number of candidates (SVG).")
 def train(
@@ -129,10 +167,13 @@ def train(
     generator_steps: int,
     length: int,
     seed: int,
+    words: bool,
+    base: str | None,
+    learning_rate: float,
     reliability: Path | None,
     accuracy: Path | None,
 ) -> None:
-    """Trains a small generator, and a verifier on fresh traces of it."""
+    """Trains a small generator, and a verifier on fresh traces of it: a small network, or --base."""
     request = verifier_pb2.TrainPbmRequest(
         request_id=str(uuid.uuid4()),
         steps=steps,
@@ -140,8 +181,12 @@ def train(
         generator_steps=generator_steps,
         length=length,
         seed=seed,
+        learning_rate=learning_rate,
+        reading=verifier_pb2.LINE_READING_WORDS if words else verifier_pb2.LINE_READING_UNSPECIFIED,
     )
     with session.connection() as connection:
+        if base is not None:
+            request.base = model_digest(session, connection, base)
         result = run(session, connection, "TrainPbm", request, verifier_pb2.TrainPbmResult, "training")
         for path, name in ((reliability, "reliability.svg"), (accuracy, "accuracy.svg")):
             if path is not None:

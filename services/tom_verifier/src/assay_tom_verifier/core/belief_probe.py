@@ -16,6 +16,7 @@ from assay.cancel import CancelToken
 from assay.errors import DataLoss, InvalidInput, Unimplemented
 from assay.models.language_model import LanguageModel, Score
 from assay.progress import Progress, silent
+from assay_tom_verifier.core.answer_odds import nats_after
 from assay_tom_verifier.core.stories.events import Locate, Move
 from assay_tom_verifier.core.stories.generate import GeneratedQuestion, GeneratedStory, generate_stories
 
@@ -100,7 +101,7 @@ def probe_beliefs(
             own = scores[number * len(containers) : (number + 1) * len(containers)]
             start = len(prompts[number].encode())
             right = question.answer.container
-            odds = _odds([_tail(score, start) for score in own])
+            odds = _odds([nats_after(score, start) for score in own])
             p = odds[containers.index(right)] if right in containers else 0.0
             by_order[question.question.order] = (p, 1 / len(containers), float(_latest(story) == right))
         found.append(by_order)
@@ -135,15 +136,6 @@ def _containers(story: GeneratedStory) -> list[str]:
 def _latest(story: GeneratedStory) -> str:
     events = (line.event for line in story.story.lines)
     return [event.container for event in events if isinstance(event, Locate | Move)][-1]
-
-
-def _tail(score: Score, start_byte: int) -> float:
-    """Nats of what follows the prompt. A token that spans the border counts as following."""
-    return sum(
-        nats or 0.0
-        for nats, (_, end) in zip(score.log_probabilities, score.byte_offsets, strict=True)
-        if end > start_byte
-    )
 
 
 def _odds(nats: Sequence[float]) -> list[float]:

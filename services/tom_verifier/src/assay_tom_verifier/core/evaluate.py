@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Profile
+from assay_tom_verifier.core.stories.grammar import SENTENCES
 from assay_tom_verifier.core.stories.parse import parse_question, parse_story
 from assay_tom_verifier.core.stories.tables import TableEngine
 from assay_tom_verifier.core.traces.format import NULL, claims
+
+MOST_REASON_CHARACTERS = 240  # of a row's; thousands of them are one message
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,12 @@ def _verdict(row: LabelledRow, profile: Profile) -> RowVerdict:
         story, question = parse_story(row.story).story, parse_question(row.question)
         belief = TableEngine().believe(story, [question.chain], question.thing, profile)[-1][question.chain]
     except (InvalidInput, ResourceExhausted) as error:
-        return RowVerdict(row.id, None, False, error.message)
+        return RowVerdict(row.id, None, False, _briefly(error.message))
     answer = NULL if belief.container is None else belief.container
     return RowVerdict(row.id, answer, claims(row.published_answer, belief.container))
+
+
+def _briefly(reason: str) -> str:
+    """Without the sentences of the grammar, which every row would repeat."""
+    brief = reason.replace(SENTENCES, "parse the story alone to see which are")
+    return brief if len(brief) <= MOST_REASON_CHARACTERS else f"{brief[:MOST_REASON_CHARACTERS]}..."

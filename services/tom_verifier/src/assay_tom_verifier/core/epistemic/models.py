@@ -10,12 +10,14 @@ from assay_tom_verifier.core.epistemic.formulas import TRUE, Formula
 
 
 class Frame(enum.Enum):
-    """What relations must be like, of a model and of events alike."""
+    """What relations must be like, of a model and of events alike; the strongest first."""
 
     # Knowledge: reflexive, transitive, Euclidean; an equivalence.
     S5 = "S5"
     # Belief: serial, transitive, Euclidean. Beliefs may be wrong, never contradictory.
     KD45 = "KD45"
+    # Transitive and Euclidean alone, of models only: KD45 after news that nothing an agent held possible fits.
+    K45 = "K45"
 
 
 # agent -> world or event -> those that the agent holds possible there.
@@ -27,7 +29,7 @@ class EpistemicModel:
     """A pointed Kripke model (W, {R_a}, V), w0, world by world.
 
     worlds: name -> the atoms true there, the others being false. relations: one for each agent; a world left out of
-    one has no successor, which no frame allows. point: the actual world.
+    one has no successor, which K45 alone allows. point: the actual world.
     """
 
     agents: tuple[str, ...]

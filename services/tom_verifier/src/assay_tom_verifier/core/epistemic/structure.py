@@ -153,4 +153,4 @@ class Structure(ABC, Generic[SetT]):
 
     @abstractmethod
     def exported(self) -> EpistemicModel:
-        """As a declaration, worlds named w0, w1, ..., the actual one first."""
+        """As a declaration of the strongest frame that it is of, worlds named w0, w1, ..., the actual one first."""

@@ -51,11 +51,6 @@ class RopeAnalysis:
         """[L, H] the pair of largest mean query norm."""
         return np.asarray(self.query_norms.argmax(-1))
 
-    @property
-    def dominant_key(self) -> NDArray[np.int64]:
-        """[L, H] the pair of largest mean key norm."""
-        return np.asarray(self.key_norms.argmax(-1))
-
     def to_json(self) -> bytes:
         document: dict[str, Any] = {"schema_version": 1, "rotary": list(self.rotary)}
         for name in _ARRAYS:

@@ -165,8 +165,8 @@ def train_subject(
     return seconds
 
 
-def _later(loss_at: Callable[[int], Tensor], first: int, step: int) -> Tensor:
-    return loss_at(first + step)
+def _later(loss_at: Callable[[int], Tensor], first: int, step: int) -> list[Tensor]:
+    return [loss_at(first + step)]
 
 
 def _write_texts(folder: Path, text_dir: Path) -> None:

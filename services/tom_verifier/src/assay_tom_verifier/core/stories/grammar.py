@@ -35,6 +35,8 @@ ACCEPTED = (
     "A likes|dislikes|loves|hates the THING.",
 )
 
+SENTENCES = f"accepted are: {' '.join(ACCEPTED)}"
+
 # Anything but "and" without spaces and punctuation, so that names of every script are names.
 NAME = r"(?!and(?:[\s,.]|$))[^\s,.;:!?()\[\]{}\"]+"
 

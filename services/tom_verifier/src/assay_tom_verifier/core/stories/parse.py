@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Chain, Question
 from assay_tom_verifier.core.stories.chains import check_chain
-from assay_tom_verifier.core.stories.events import Line, Story
-from assay_tom_verifier.core.stories.grammar import ACCEPTED, NAME, read_sentence, split_number
+from assay_tom_verifier.core.stories.events import Enter, Line, Story
+from assay_tom_verifier.core.stories.grammar import NAME, SENTENCES, read_sentence, split_number
 from assay_tom_verifier.core.stories.scene import Scene
 
-MOST_LINES = 2_000
+MOST_LINES, MOST_AGENTS = 2_000, 256
 MOST_LINE_CHARACTERS = 1_000
 
 _REALLY = re.compile(rf"where (?:is|are) the ({NAME}) really", re.IGNORECASE)
@@ -49,19 +49,14 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
 
     strict: raise InvalidInput at the first line that is no sentence of the grammar or cannot have happened (who moves
     or exits must be there), naming its number; otherwise leave such lines out and list them. Names are compared in
-    Unicode's composed form (NFC). Raises ResourceExhausted above MOST_LINES lines, InvalidInput for a text without any.
+    Unicode's composed form (NFC). Raises ResourceExhausted above MOST_LINES lines or MOST_AGENTS agents, InvalidInput
+    for a text without any line.
     """
-    rows = [(place, row.strip()) for place, row in enumerate(_composed(text).splitlines(), 1) if row.strip()]
-    if not rows:
-        raise InvalidInput("story", "is empty; give one sentence a line")
-    if len(rows) > MOST_LINES:
-        raise ResourceExhausted(f"story: has {len(rows)} lines; give at most {MOST_LINES}", reason="STORY_TOO_LONG")
     scene = Scene()
     lines: list[Line] = []
     refused: list[RefusedLine] = []
-    for place, row in rows:
-        own, sentence = split_number(row)
-        number = place if own is None else own
+    agents: set[str] = set()
+    for number, sentence in split_story(text):
         try:
             lines.append(_read_line(number, sentence, scene))
         except InvalidInput as error:
@@ -70,7 +65,28 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
                 shown = sentence if len(sentence) <= 120 else f"{sentence[:120]}..."
                 raise InvalidInput("story", f'line {number}, "{shown}": {reason}', reason="STORY_LINE") from None
             refused.append(RefusedLine(number, sentence, reason))
+            continue
+        if isinstance(event := lines[-1].event, Enter):
+            agents.update(event.agents)
+            if len(agents) > MOST_AGENTS:
+                raise ResourceExhausted(
+                    f"story: has over {MOST_AGENTS} agents by line {number}; tell it of fewer", reason="TOO_MANY_AGENTS"
+                )
     return ParsedStory(Story(tuple(lines)), tuple(refused))
+
+
+def split_story(text: str) -> list[tuple[int, str]]:
+    """Numbers and sentences of a story, whatever they say; raises as `parse_story` for none or too many."""
+    rows = [(place, row.strip()) for place, row in enumerate(_composed(text).splitlines(), 1) if row.strip()]
+    if not rows:
+        raise InvalidInput("story", "is empty; give one sentence a line")
+    if len(rows) > MOST_LINES:
+        raise ResourceExhausted(f"story: has {len(rows)} lines; give at most {MOST_LINES}", reason="STORY_TOO_LONG")
+    found = []
+    for place, row in rows:
+        own, sentence = split_number(row)
+        found.append((place if own is None else own, sentence))
+    return found
 
 
 def parse_question(text: str) -> Question:
@@ -116,7 +132,7 @@ def _read_line(number: int, sentence: str, scene: Scene) -> Line:
         raise InvalidInput("story", f"is {len(sentence)} characters long; give at most {MOST_LINE_CHARACTERS}")
     event = read_sentence(" ".join(sentence.split()))
     if event is None:
-        raise InvalidInput("story", f"is no sentence of the grammar; accepted are: {' '.join(ACCEPTED)}")
+        raise InvalidInput("story", f"is no sentence of the grammar; {SENTENCES}")
     scene.advance(event)
     return Line(number, sentence, event)
 

@@ -12,7 +12,10 @@ from transformers import PreTrainedModel
 
 from assay.cancel import CancelToken
 from assay.errors import InvalidInput
-from assay_tom_verifier.core.verifier.trace_text import TraceText
+from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.events import Story
+from assay_tom_verifier.core.verifier.trace_text import TraceText, trace_text
+from assay_tom_verifier.core.verifier.written_traces import containers_of
 
 # Stands after each step; the model's next token is the verdict. Never followed by one: later steps see no label.
 SLOT = "Right so far:"
@@ -25,10 +28,12 @@ class CheckpointVerifier:
     DEL-ToM (github.com/joel-wu/DEL-ToM) trains on turns that show earlier verdicts and scores prompts that do not;
     here both are the same sequence, without verdicts. Each part of it is tokenised alone, so that a step has the same
     tokens whatever follows, and special tokens spelled out in a text stay plain text.
-    InvalidInput where + or - is not a single, known token.
+    InvalidInput where + or - is not a single, known token, or the model is no causal one.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any) -> None:
+        if model.config.is_encoder_decoder:
+            raise InvalidInput("model", "is an encoder-decoder; choose a causal language model")
         self.model = model.eval()  # type: ignore[no-untyped-call]
         self.tokenizer = tokenizer
         self._verdicts = [self._single_token(word) for word in VERDICTS]
@@ -42,6 +47,20 @@ class CheckpointVerifier:
                 cancel.check()
                 found.append(self.margins([trace])[0].sigmoid().tolist())
         return found
+
+    def score_claims(
+        self,
+        story: Story,
+        question: Question,
+        traces: Sequence[Sequence[str | None]],
+        cancel: CancelToken | None = None,
+    ) -> list[list[float]]:
+        """As `ProcessBeliefModel.score_claims`. Equal traces are read once."""
+        lines, containers = [line.text for line in story.lines], containers_of(story)
+        told = [trace_text(lines, question, claims, containers) for claims in traces]
+        distinct = list(dict.fromkeys(told))
+        scores = dict(zip(distinct, self.score(distinct, cancel or CancelToken()), strict=True))
+        return [scores[one] for one in told]
 
     def margins(self, traces: Sequence[TraceText]) -> list[Tensor]:
         """logit(+) - logit(-) after each step of each trace: [steps] float32 nats, differentiable."""

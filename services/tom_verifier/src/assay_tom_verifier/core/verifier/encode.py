@@ -53,9 +53,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """features: [1 + T, FEATURES] uint8, the question and then a row per line. labels: what the numbers mean."""
+    """features: [1 + T, FEATURES] uint8, the question and then a row per line; of a model that reads words, [1 + T, L]
+    int16 tokens. labels: what the numbers mean.
+    """
 
-    features: NDArray[np.uint8]
+    features: NDArray[np.uint8] | NDArray[np.int16]
     labels: Labels
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
 from assay_tom_verifier.core.verifier.questions import Questions
+
+PART = 32  # traces of a batch whose activations are held at once
 
 
 class Target(enum.Enum):
@@ -20,6 +23,21 @@ class Target(enum.Enum):
     PREFIX = "prefix"
     OUTCOME = "outcome"
     SHUFFLED = "shuffled"
+
+
+def in_parts(counted: Tensor) -> Iterator[tuple[Tensor, float]]:
+    """Rows of a batch, [PART] int64 at most, and the share of the batch's mean loss that is theirs.
+
+    counted: [B] int64, how many steps of each row the loss is a mean of.
+    """
+    total = counted.sum()
+    for rows in torch.arange(len(counted)).split(PART):
+        yield rows, float(counted[rows].sum() / total)
+
+
+def counted_steps(questions: Questions, target: Target) -> Tensor:
+    """[B] int64: steps of each question's trace that `verifier_loss` is a mean of."""
+    return torch.ones_like(questions.lengths) if target is Target.OUTCOME else questions.lengths
 
 
 def prefix_labels(questions: Questions, claims: Tensor) -> Tensor:

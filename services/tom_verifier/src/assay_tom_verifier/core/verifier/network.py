@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.verifier import vocabulary as V
+from assay_tom_verifier.core.verifier.encode import EncodedQuestion, encode_question
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class BeliefNetwork(nn.Module):
         self.beliefs = nn.Linear(shape.width, V.PREDICTED, bias=False)
         self.verdicts = nn.Linear(shape.width, 2, bias=False)  # plus, minus
 
+    def encode(self, story: Story, question: Question) -> EncodedQuestion:
+        """A question as the network takes it; what `encode_question` raises."""
+        return encode_question(story, question)
+
     def embed_lines(self, features: Tensor) -> Tensor:
         """features: [..., FEATURES] uint8 -> [..., width]."""
         return features.to(self.features.dtype) @ self.features
@@ -85,7 +92,11 @@ class BeliefNetwork(nn.Module):
 
         features: [B, 1 + T, FEATURES] uint8; claims: [B, T] int64.
         """
-        lines, slots = self.embed_lines(features), self.embed_slots(claims)
+        return self.read_on(self.embed_lines(features), claims)
+
+    def read_on(self, lines: Tensor, claims: Tensor) -> tuple[Tensor, Tensor]:
+        """As `read`, of lines that are embedded already: [B, 1 + T, width]."""
+        slots = self.embed_slots(claims)
         pairs = torch.stack((lines[:, 1:], slots), dim=2).flatten(1, 2)  # line, slot, line, slot ...
         states = self.run(torch.cat((lines[:, :1], pairs), dim=1))
         return states[:, 1::2], states[:, 2::2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Schedule:
 
 def optimise(
     model: nn.Module,
-    loss_at: Callable[[int], Tensor],
+    losses_at: Callable[[int], Iterable[Tensor]],
     schedule: Schedule,
     *,
     run: str,
@@ -57,9 +57,11 @@ def optimise(
 ) -> RunState:
     """Takes all steps that are left by AdamW; leaves `model` in evaluation mode.
 
-    loss_at: the scalar loss of a step's batch, a function of the step's number and the model alone, so that a run that
-    was interrupted and taken up again ends in the same weights. run: names everything that decides them; state of
-    another run in `checkpoint_dir` is left alone. Raises Cancelled or DeadlineExceeded, with the state saved first.
+    losses_at: scalar losses of a step's parts, which add up to its loss, best made one by one: one part's activations
+    are held at once, and a run that nobody waits for ends between two. They are a function of the step's number and
+    the model alone, so that a run that was interrupted and taken up again ends in the same weights. run: names
+    everything that decides them; state of another run in `checkpoint_dir` is left alone. Raises Cancelled or
+    DeadlineExceeded, with the state saved first.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -84,13 +86,17 @@ def optimise(
             cancel.check()
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(step)
-            loss = loss_at(step)
             optimizer.zero_grad()  # to none: a head without a part in this loss neither decays nor has moments
-            loss.backward()
+            loss = 0.0
+            for number, part in enumerate(losses_at(step)):
+                if number:
+                    cancel.check()
+                part.backward()
+                loss += part.item()
             nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
             optimizer.step()
             step += 1
-            mean_loss = loss.item() if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * loss.item()
+            mean_loss = loss if math.isnan(mean_loss) else 0.95 * mean_loss + 0.05 * loss
             if step % _PROGRESS_STEPS == 0 or step == schedule.steps:
                 progress(step, schedule.steps, "steps", loss_nats=mean_loss)
             if time.monotonic() - saved >= CHECKPOINT_EVERY_S:

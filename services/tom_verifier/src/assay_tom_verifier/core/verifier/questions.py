@@ -18,10 +18,10 @@ from assay_tom_verifier.core.verifier.encode import EncodedQuestion, Labels, enc
 
 @dataclass(frozen=True)
 class Questions:
-    """B questions. features: [B, 1 + T, FEATURES] uint8, zeros beyond a story's end; beliefs: [B, T] int64, what the
-    asked chain believes after each line (NULL beyond the end); lengths: [B] int64 lines; orders: [B] int64;
-    possible: [B, PREDICTED] bool, the claims that name a container of the story or NULL; stories: [B] int64, equal
-    where two questions are about one story; labels: what the numbers mean.
+    """B questions. features: [B, 1 + T, FEATURES] uint8, or [B, 1 + T, L] int16 words, zeros beyond a story's end;
+    beliefs: [B, T] int64, what the asked chain believes after each line (NULL beyond the end); lengths: [B] int64
+    lines; orders: [B] int64; possible: [B, PREDICTED] bool, the claims that name a container of the story or NULL;
+    stories: [B] int64, equal where two questions are about one story; labels: what the numbers mean.
     """
 
     features: Tensor
@@ -77,12 +77,13 @@ def collate(
     if not encoded:
         raise InvalidInput("questions", "are none; give at least one")
     steps = max(each.steps for each in encoded)
-    features = np.zeros((len(encoded), 1 + steps, V.FEATURES), dtype=np.uint8)
+    widest = max(each.features.shape[1] for each in encoded)
+    features = np.zeros((len(encoded), 1 + steps, widest), dtype=encoded[0].features.dtype)
     right = np.full((len(encoded), steps), V.NULL, dtype=np.int64)
     possible = np.zeros((len(encoded), V.PREDICTED), dtype=bool)
     possible[:, V.NULL] = True
     for row, (each, own) in enumerate(zip(encoded, beliefs, strict=True)):
-        features[row, : 1 + each.steps] = each.features
+        features[row, : 1 + each.steps, : each.features.shape[1]] = each.features
         right[row, : each.steps] = own
         possible[row, list(each.labels.containers.values())] = True
     return Questions(
@@ -107,5 +108,9 @@ def with_beliefs(
     beliefs: one dict per line, as an engine's `believe` gives them. generator: as for `encode_question`.
     """
     encoded = encode_question(story, question, generator)
-    containers = [step[question.chain].container for step in beliefs]
-    return encoded, encode_claims(containers, encoded.labels)
+    return encoded, right_slots(encoded, question, beliefs)
+
+
+def right_slots(encoded: EncodedQuestion, question: Question, beliefs: Sequence[dict[Chain, Belief]]) -> np.ndarray:
+    """[T] int64: what the question's chain believes after each line, in the encoded question's numbers."""
+    return encode_claims([step[question.chain].container for step in beliefs], encoded.labels)

@@ -14,8 +14,9 @@ from assay.cancel import CancelToken
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.generate import GeneratedStory, generate_stories
 from assay_tom_verifier.core.stories.tables import TableEngine
+from assay_tom_verifier.core.verifier.encode import EncodedQuestion, encode_question
 from assay_tom_verifier.core.verifier.network import BeliefNetwork
-from assay_tom_verifier.core.verifier.questions import Questions, collate, with_beliefs
+from assay_tom_verifier.core.verifier.questions import Questions, collate, right_slots
 from assay_tom_verifier.core.verifier.sample import sample_traces
 
 # Steps whose batches are made at once; sampling step by step would cost more than training.
@@ -45,22 +46,27 @@ class StorySource:
         )
         return made
 
-    def questions(self, first: int, count: int) -> Questions:
-        """All questions about the stories number `first` to `first + count - 1`."""
+    def questions(self, first: int, count: int, cancel: CancelToken | None = None) -> Questions:
+        """All questions about the stories number `first` to `first + count - 1`; Cancelled, DeadlineExceeded."""
         engine = TableEngine()
         encoded, beliefs, orders, stories = [], [], [], []
         for index in range(first, first + count):
-            random = np.random.default_rng((self.seed, index)) if self.in_training else None
+            if cancel is not None:
+                cancel.check()
             made = self.story(index)
             asked = [each.question for each in made.questions]
             believed = engine.believe(made.story, [each.chain for each in asked], asked[0].thing, self.profile)
-            for question in asked:
-                features, right = with_beliefs(made.story, question, believed, random)
+            for question, features in zip(asked, self.encoded(made), strict=True):
                 encoded.append(features)
-                beliefs.append(right)
+                beliefs.append(right_slots(features, question, believed))
                 orders.append(question.order)
                 stories.append(index)
         return collate(encoded, beliefs, orders, stories)
+
+    def encoded(self, made: GeneratedStory) -> list[EncodedQuestion]:
+        """The story's questions as the models take them."""
+        random = np.random.default_rng((self.seed, made.index)) if self.in_training else None
+        return [encode_question(made.story, each.question, random) for each in made.questions]
 
 
 Block = TypeVar("Block")
@@ -86,9 +92,9 @@ class _Blocks(Generic[Block]):
 class QuestionBatches(_Blocks[Questions]):
     """Questions of new stories, each met once."""
 
-    def __init__(self, source: StorySource, batch: int) -> None:
+    def __init__(self, source: StorySource, batch: int, cancel: CancelToken | None = None) -> None:
         super().__init__()
-        self._source, self._batch = source, batch
+        self._source, self._batch, self._cancel = source, batch, cancel
 
     def batch(self, step: int) -> Questions:
         index, within = divmod(step, BLOCK_STEPS)
@@ -98,7 +104,7 @@ class QuestionBatches(_Blocks[Questions]):
 
     def make(self, index: int) -> Questions:
         count = -(-BLOCK_STEPS * self._batch // QUESTIONS_PER_STORY)
-        return self._source.questions(index * count, count)
+        return self._source.questions(index * count, count, self._cancel)
 
 
 class OnPolicyBatches(_Blocks[tuple[Questions, Tensor]]):
@@ -125,7 +131,7 @@ class OnPolicyBatches(_Blocks[tuple[Questions, Tensor]]):
 
     def make(self, index: int) -> tuple[Questions, Tensor]:
         count = -(-BLOCK_STEPS * self._batch // (QUESTIONS_PER_STORY * TRACES_PER_QUESTION))
-        questions = self._source.questions(index * count, count)
+        questions = self._source.questions(index * count, count, self._cancel)
         drawn = sample_traces(
             self._generators[index % len(self._generators)],
             questions,

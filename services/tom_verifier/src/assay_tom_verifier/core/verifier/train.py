@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay.progress import Progress
 from assay_tom_verifier.core.stories.beliefs import Profile
-from assay_tom_verifier.core.verifier.losses import Target, generator_loss, verifier_loss
+from assay_tom_verifier.core.verifier.losses import Target, counted_steps, generator_loss, in_parts, verifier_loss
 from assay_tom_verifier.core.verifier.network import BeliefNetwork, NetworkShape, new_network
 from assay_tom_verifier.core.verifier.optimise import Schedule, optimise
 from assay_tom_verifier.core.verifier.streams import OnPolicyBatches, QuestionBatches, StorySource
@@ -37,6 +37,14 @@ class GeneratorRecipe:
     length: int = 1
     profile: Profile = Profile.HITOM
 
+    def untrained(self, seed: int) -> BeliefNetwork:
+        """The network that it begins with."""
+        return new_network(self.shape, seed)
+
+    def stories(self, seed: int) -> StorySource:
+        """What it trains on."""
+        return StorySource(seed, self.length, self.profile, in_training=True)
+
 
 @dataclass(frozen=True)
 class VerifierRecipe:
@@ -50,6 +58,10 @@ class VerifierRecipe:
     target: Target = Target.PREFIX
     length: int = 1
     profile: Profile = Profile.HITOM
+
+    def reader(self) -> GeneratorRecipe:
+        """What comes before judging; judging takes its stories from the same making."""
+        return GeneratorRecipe("reading", self.shape, self.reading, self.length, self.profile)
 
 
 # Three scales; each is left where its answers are right about half of the time.
@@ -69,12 +81,17 @@ def train_generator(
     checkpoint_dir: Path | None = None,
 ) -> BeliefNetwork:
     """Trained on right beliefs of new stories. Resumable, cancellable: see `optimise`."""
-    network = new_network(recipe.shape, seed)
-    source = StorySource(seed * _SEEDS, recipe.length, recipe.profile, in_training=True)
-    batches = QuestionBatches(source, recipe.schedule.batch)
+    network = recipe.untrained(seed)
+    batches = QuestionBatches(recipe.stories(seed * _SEEDS), recipe.schedule.batch, cancel)
+
+    def losses_at(step: int) -> Iterator[torch.Tensor]:
+        questions = batches.batch(step)
+        for rows, share in in_parts(questions.lengths):
+            yield generator_loss(network, questions.rows(rows)) * share
+
     optimise(
         network,
-        lambda step: generator_loss(network, batches.batch(step)),
+        losses_at,
         recipe.schedule,
         run=run_name(recipe, seed),
         cancel=cancel,
@@ -99,7 +116,7 @@ def train_verifier(
     """
     if not generators:
         raise InvalidInput("generators", "are none; give at least one, whose traces are to be judged")
-    reader = GeneratorRecipe("reading", recipe.shape, recipe.reading, recipe.length, recipe.profile)
+    reader = recipe.reader()
     network = train_generator(
         reader,
         seed=seed * _SEEDS + _READING,
@@ -107,17 +124,19 @@ def train_verifier(
         progress=progress,
         checkpoint_dir=None if checkpoint_dir is None else checkpoint_dir / "reading",
     )
-    source = StorySource((seed * _SEEDS + _JUDGING) * _SEEDS, recipe.length, recipe.profile, in_training=True)
+    source = reader.stories((seed * _SEEDS + _JUDGING) * _SEEDS)
     batches = OnPolicyBatches(source, generators, recipe.judging.batch, cancel)
 
-    def loss_at(step: int) -> torch.Tensor:
+    def losses_at(step: int) -> Iterator[torch.Tensor]:
         questions, claims = batches.batch(step)
         deal = torch.Generator().manual_seed(seed * 2**32 + step)
-        return verifier_loss(network, questions, claims, recipe.target, deal)
+        for rows, share in in_parts(counted_steps(questions, recipe.target)):
+            part = questions.rows(rows)
+            yield verifier_loss(network, part, claims[rows, : part.steps], recipe.target, deal) * share
 
     optimise(
         network,
-        loss_at,
+        losses_at,
         recipe.judging,
         run=run_name(recipe, seed, *(weights_sha256(each) for each in generators)),
         cancel=cancel,

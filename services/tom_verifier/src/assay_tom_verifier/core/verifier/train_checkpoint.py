@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,8 @@ from assay_tom_verifier.core.verifier.streams import OnPolicyBatches, StorySourc
 from assay_tom_verifier.core.verifier.trace_text import TraceText, trace_text
 from assay_tom_verifier.core.verifier.train import run_name, weights_sha256
 from assay_tom_verifier.core.verifier.written_traces import containers_of
+
+_TEXTS_AT_ONCE = 4  # of a step: a text may be thousands of tokens, and activations of all its layers are held
 
 
 def load_checkpoint_verifier(folder: Path) -> CheckpointVerifier:
@@ -55,14 +57,18 @@ def train_checkpoint_verifier(
         raise InvalidInput("generators", "are none; give at least one, whose traces are to be judged")
     batches = OnPolicyBatches(source, generators, schedule.batch, cancel)
 
-    def loss_at(step: int) -> Tensor:
+    def losses_at(step: int) -> Iterator[Tensor]:
         questions, claims = batches.batch(step)
-        return verifier.loss(*as_text(source, questions, claims))
+        total = int(questions.lengths.sum())
+        for rows in torch.arange(len(questions)).split(_TEXTS_AT_ONCE):
+            part = questions.rows(rows)
+            texts, labels = as_text(source, part, claims[rows, : part.steps])
+            yield verifier.loss(texts, labels) * (sum(map(len, labels)) / total)
 
     inputs = (weights_sha256(verifier.model), *(weights_sha256(each) for each in generators))
     optimise(
         verifier.model,
-        loss_at,
+        losses_at,
         schedule,
         run=run_name(schedule, source.seed, str(source), *inputs),
         cancel=cancel,
@@ -85,3 +91,16 @@ def as_text(source: StorySource, questions: Questions, claims: Tensor) -> tuple[
         texts.append(trace_text(lines, question, said, containers_of(made.story)))
         wanted.append(labels[row, :length].tolist())
     return texts, wanted
+
+
+def checkpoint_scores(
+    verifier: CheckpointVerifier, source: StorySource, questions: Questions, claims: Tensor, cancel: CancelToken
+) -> Tensor:
+    """As `ProcessBeliefModel.score`: claims [B, N, T] -> [B, N, T] float32; slots beyond a story's end get 0."""
+    scores = torch.zeros(claims.shape)
+    for row, length in enumerate(questions.lengths.tolist()):
+        made = source.story(int(questions.stories[row]))
+        asked = made.questions[int(questions.orders[row])].question
+        said = [[questions.labels[row].container(slot) for slot in trace[:length].tolist()] for trace in claims[row]]
+        scores[row, :, :length] = torch.tensor(verifier.score_claims(made.story, asked, said, cancel))
+    return scores

@@ -10,7 +10,7 @@ from assay_tom_verifier.core.epistemic.explicit.contraction import blocks_of
 from assay_tom_verifier.core.epistemic.explicit.polling import polled
 from assay_tom_verifier.core.epistemic.explicit.product import multiply
 from assay_tom_verifier.core.epistemic.explicit.relation import Relation, intersection
-from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel
+from assay_tom_verifier.core.epistemic.models import EpistemicModel, EventModel, Frame
 from assay_tom_verifier.core.epistemic.structure import Meanings, Product, Setting, Structure
 
 
@@ -138,17 +138,16 @@ class Listed(Structure[int]):
         relations = {}
         for agent, relation in self.relations.items():
             sees: list[int] = []
-            clusters: list[tuple[int, ...]] = []
+            # Clusters of bisimilar worlds become the same one; two of it would be taken for two things to see.
+            clusters: dict[tuple[int, ...], int] = {}
             places: dict[int, int] = {}
             for world in polled(kept, self.setting.cancel):
                 cluster = relation.sees[world]
                 if cluster >= 0 and cluster not in places:
                     inside = tuple(sorted({new[v] for v in relation.clusters[cluster] if v in new}))
-                    places[cluster] = len(clusters) if inside else -1
-                    if inside:
-                        clusters.append(inside)
+                    places[cluster] = clusters.setdefault(inside, len(clusters)) if inside else -1
                 sees.append(places[cluster] if cluster >= 0 else -1)
-            relations[agent] = Relation(sees, clusters)
+            relations[agent] = Relation(sees, list(clusters))
         facts = [self.facts[world] for world in kept]
         return Listed(self.agents, self.atoms, facts, relations, new[self.point], self.setting)
 
@@ -182,4 +181,12 @@ class Listed(Structure[int]):
             name[world]: tuple(atom for j, atom in enumerate(self.atoms) if self.facts[world] >> j & 1)
             for world in order
         }
-        return EpistemicModel(self.agents, self.atoms, worlds, relations, name[self.point])
+        return EpistemicModel(self.agents, self.atoms, worlds, relations, name[self.point], self._frame(relations))
+
+    def _frame(self, relations: Mapping[str, Mapping[str, Collection[str]]]) -> Frame:
+        """The strongest that the relations, as exported, are of."""
+        if not all(len(seen) == self.count() and all(seen.values()) for seen in relations.values()):
+            return Frame.K45
+        present = members(self._present)
+        reflexive = all(r.sees[world] == r.inside[world] for r in self.relations.values() for world in present)
+        return Frame.S5 if reflexive else Frame.KD45

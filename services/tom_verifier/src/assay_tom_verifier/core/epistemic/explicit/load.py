@@ -26,10 +26,10 @@ def load_listed(model: EpistemicModel, setting: Setting) -> Listed:
     relations = {}
     for agent in model.agents:
         seen = successor_sets(model.relations[agent], model.worlds)
-        clusters = {id(each): each for each in seen.values()}
+        clusters = {id(each): each for each in seen.values() if each}
         place = {key: index for index, key in enumerate(clusters)}
         relations[agent] = Relation(
-            [place[id(each)] for each in seen.values()],
+            [place.get(id(each), -1) for each in seen.values()],
             [tuple(sorted(number[world] for world in cluster)) for cluster in clusters.values()],
         )
     return Listed(model.agents, model.atoms, facts, relations, number[model.point], setting)

@@ -3,7 +3,7 @@
 A text is read line by line; `#` starts a comment, and a line goes on inside brackets and after a comma or operator.
 
     model                                     structure
-      frame S5             # or KD45            agents a, b
+      frame S5             # or KD45, K45       agents a, b
       agents a, b                               atoms p, q
       atoms p, q                                law p | q
       world w0: p, q                            observes a: p
@@ -22,9 +22,10 @@ A text is read line by line; `#` starts a comment, and a line goes on inside bra
       point e                                 repeat announce f until g
     end
 
-A relation is written by its arrows or by its classes; what a list of classes leaves out is alone in its own. Formulas,
-loosest first: `<->`, `->`, `|`, `&`, then the prefixes `!`, `K[a]`, `B[a]`, `Kw[a]` (knows whether), `C[a, b]`,
-`D[a, b]`, `[!f]` and `[told, e]`; `true`, `false`, atoms, defined names, brackets.
+A relation is written by its arrows (`none` where there are none, which K45 alone allows) or by its classes; what a list
+of classes leaves out is alone in its own. Formulas, loosest first: `<->`, `->`, `|`, `&`, then the prefixes `!`,
+`K[a]`, `B[a]`, `Kw[a]` (knows whether), `C[a, b]`, `D[a, b]`, `[!f]` and `[told, e]`; `true`, `false`, atoms, defined
+names, brackets.
 """
 
 from assay_tom_verifier.core.epistemic.syntax.printing import print_events, print_formula, print_model, print_script

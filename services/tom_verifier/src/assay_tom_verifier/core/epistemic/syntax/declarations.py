@@ -17,7 +17,7 @@ from assay_tom_verifier.core.epistemic.models import (
 )
 from assay_tom_verifier.core.epistemic.syntax.expressions import read_formula
 from assay_tom_verifier.core.epistemic.syntax.scope import Scope
-from assay_tom_verifier.core.epistemic.syntax.tokens import NEWLINE, Reader, Token
+from assay_tom_verifier.core.epistemic.syntax.tokens import NEWLINE, NO_ARROWS, Reader, Token
 
 ModelT = TypeVar("ModelT", EpistemicModel, KnowledgeStructure, EventModel)
 
@@ -159,7 +159,7 @@ def _read_relations(
     points: Collection[str],
     what: str,
 ) -> None:
-    """`a, b: w0, w1 -> w0; w2 -> w2` or `a, b: {w0, w1} {w2}`; of one line for several agents, each has its own."""
+    """`a, b: w0, w1 -> w0; w2 -> w2`, `a, b: {w0, w1} {w2}` or `a, b: none`; each of several agents has its own."""
     head = reader.token
     named = reader.names("agent", agents)
     if again := next((agent for agent in named if agent in relations), None):
@@ -176,6 +176,8 @@ def _read_relations(
                 relation[point] = inside
         for point in points:
             relation.setdefault(point, (point,))
+    elif reader.at_word(NO_ARROWS) and not reader.ahead("->") and not reader.ahead(","):
+        reader.take()
     else:
         while True:
             sources = reader.names(what, points)

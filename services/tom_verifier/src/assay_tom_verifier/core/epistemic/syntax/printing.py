@@ -27,6 +27,7 @@ from assay_tom_verifier.core.epistemic.formulas import (
 )
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, Event, EventModel, KnowledgeStructure, Model
 from assay_tom_verifier.core.epistemic.script import Announce, Apply, Claim, Repeat, Script, Step
+from assay_tom_verifier.core.epistemic.syntax.tokens import NO_ARROWS
 
 # Formulas share parts, and a text writes each out: sixty doublings would be 2^60 words.
 _MAX_WORDS = 1_000_000
@@ -164,7 +165,7 @@ def _relations(declared: EpistemicModel | EventModel) -> Iterable[str]:
             if seen:
                 arrows.setdefault(id(seen), (seen, []))[1].append(point)
         written = "; ".join(f"{', '.join(points)} -> {', '.join(seen)}" for seen, points in arrows.values())
-        yield f"relation {agent}: {written}"
+        yield f"relation {agent}: {written or NO_ARROWS}"
 
 
 def _line(head: str, rest: str) -> str:

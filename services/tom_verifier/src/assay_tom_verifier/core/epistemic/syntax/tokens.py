@@ -12,6 +12,9 @@ from assay.errors import InvalidInput
 # `end` and the end of the text are tokens of their own kind, so that no reader runs past either.
 NAME, SIGN, NEWLINE, END = "name", "sign", "newline", "end of text"
 
+# In place of a relation's arrows, where nobody sees anything: an empty list of classes is the identity.
+NO_ARROWS = "none"
+
 _TOKEN = re.compile(r"(?P<skip>[^\S\n]+|#[^\n]*)|(?P<newline>\n)|(?P<name>\w+)|(?P<sign><->|->|:=|[()\[\]{},:;&|!*])")
 _OPENING, _CLOSING = "([{", ")]}"
 # A line that ends in one of these goes on; after `]` there is always a formula.

@@ -10,7 +10,6 @@ Asks = Literal["belief", "reality"]
 
 # Those that need somebody's mind to be told from the world.
 THEORY_OF_MIND: tuple[Task, ...] = ("unexpected-contents", "unexpected-transfer", "irony")
-PROBES: tuple[Task, ...] = ("localisation", "language")
 
 
 @dataclass(frozen=True)
