@@ -32,13 +32,13 @@ DEFAULT_NOISE = 0.1
 
 
 def parse(request: api.ParseStoryRequest, context: StepContext) -> api.ParseStoryResponse:
-    parsed = parse_story(request.story, strict=not request.lenient)
+    parsed = parse_story(request.story, strict=not request.lenient, cancel=context.cancel)
     refused = [api.RefusedLine(number=one.number, text=one.text, reason=one.reason) for one in parsed.refused]
     return api.ParseStoryResponse(story=story_to_proto(parsed.story), refused=refused)
 
 
 def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api.SimulateResponse]:
-    story = parse_story(request.story).story
+    story = parse_story(request.story, cancel=context.cancel).story
     things = list(dict.fromkeys(request.things)) or list(story.things)
     if not things:
         raise InvalidInput("story", "says of no object where it is; there is nothing to believe")
@@ -60,7 +60,7 @@ def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api
 
 
 def answer(request: api.AnswerQuestionRequest, context: StepContext) -> api.AnswerQuestionResponse:
-    story, question = parse_story(request.story).story, question_of(request.question)
+    story, question = parse_story(request.story, cancel=context.cancel).story, question_of(request.question)
     last = len(story.lines) - 1
     index = request.step_index if request.HasField("step_index") else last
     if not 0 <= index <= last:

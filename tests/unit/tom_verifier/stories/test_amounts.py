@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from assay.cancel import CancelToken
 from assay.errors import Cancelled, ResourceExhausted
+from assay_tom_verifier.core.audit import audit_rows
 from assay_tom_verifier.core.epistemic.explicit import ExplicitEngine
-from assay_tom_verifier.core.stories.beliefs import Profile
+from assay_tom_verifier.core.evaluate import LabelledRow, evaluate_rows
+from assay_tom_verifier.core.stories.beliefs import Profile, Question
 from assay_tom_verifier.core.stories.del_engine import DelEngine
 from assay_tom_verifier.core.stories.event_models import EventCompiler
 from assay_tom_verifier.core.stories.events import Enter, Exit, Line, Locate, PublicClaim, Story
 from assay_tom_verifier.core.stories.parse import MOST_AGENTS, parse_story
 from assay_tom_verifier.core.stories.scene import Scene
+from assay_tom_verifier.core.traces.format import parse_trace
+from assay_tom_verifier.core.traces.labels import label_trace
+
+STORY = "Owen and Ava entered the hall.\nThe kiwi is in the box.\n" + "Ava moved the kiwi to the tin.\n" * 20
+ASKED = Question("kiwi", ("Owen",))
 
 
 class Patience(CancelToken):
@@ -68,3 +77,26 @@ def test_a_claim_before_many_can_be_stopped_wherever_it_is() -> None:
     for patience in range(0, whole.looks, whole.looks // 9):
         with pytest.raises(Cancelled):
             DelEngine(ExplicitEngine(cancel=Patience(patience))).believe(story, [()], "kiwi")
+
+
+ROW = LabelledRow("row", STORY, "Where does Owen think the kiwi is?", "none of them")
+CHECKED = parse_trace("## Step 1 ##\nso [Null]")
+
+
+@pytest.mark.parametrize(
+    ("work", "passes"),
+    [
+        (lambda cancel: parse_story(STORY, cancel=cancel), 1),
+        (lambda cancel: evaluate_rows([ROW], cancel=cancel), 2),
+        (lambda cancel: audit_rows([ROW], cancel=cancel), 3),
+        (lambda cancel: label_trace(parse_story(STORY).story, ASKED, CHECKED, cancel=cancel), 1),
+    ],
+    ids=["parse", "evaluate", "audit", "label"],
+)
+def test_work_on_a_single_row_stops_between_its_lines(work: Callable[[CancelToken], object], passes: int) -> None:
+    whole = Patience(10**9)
+    work(whole)
+    assert whole.looks == passes * len(STORY.splitlines())
+    for patience in range(0, whole.looks, 7):
+        with pytest.raises(Cancelled):
+            work(Patience(patience))

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Chain, Question
 from assay_tom_verifier.core.stories.chains import check_chain
@@ -44,19 +45,21 @@ class ParsedStory:
     refused: tuple[RefusedLine, ...] = ()
 
 
-def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
+def parse_story(text: str, *, strict: bool = True, cancel: CancelToken | None = None) -> ParsedStory:
     """Reads a story, one sentence a line, numbered or not; empty lines mean nothing.
 
     strict: raise InvalidInput at the first line that is no sentence of the grammar or cannot have happened (who moves
     or exits must be there), naming its number; otherwise leave such lines out and list them. Names are compared in
     Unicode's composed form (NFC). Raises ResourceExhausted above MOST_LINES lines or MOST_AGENTS agents, InvalidInput
-    for a text without any line.
+    for a text without any line. cancel: polled once a line.
     """
     scene = Scene()
     lines: list[Line] = []
     refused: list[RefusedLine] = []
     agents: set[str] = set()
     for number, sentence in split_story(text):
+        if cancel is not None:
+            cancel.check()
         try:
             lines.append(_read_line(number, sentence, scene))
         except InvalidInput as error:
