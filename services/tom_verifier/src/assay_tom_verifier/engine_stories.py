@@ -14,6 +14,7 @@ from assay_tom_verifier.core.stories.chains import all_chains
 from assay_tom_verifier.core.stories.del_engine import DelEngine
 from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.stories.generate import generate_stories
+from assay_tom_verifier.core.stories.grammar import composed
 from assay_tom_verifier.core.stories.parse import parse_story
 from assay_tom_verifier.core.stories.tables import TableEngine
 from assay_tom_verifier.translate import (
@@ -39,7 +40,7 @@ def parse(request: api.ParseStoryRequest, context: StepContext) -> api.ParseStor
 
 def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api.SimulateResponse]:
     story = parse_story(request.story, cancel=context.cancel).story
-    things = list(dict.fromkeys(request.things)) or list(story.things)
+    things = list(dict.fromkeys(map(composed, request.things))) or list(story.things)
     if not things:
         raise InvalidInput("story", "says of no object where it is; there is nothing to believe")
     chains = chains_of(request.chains) or every_chain(story, request.max_order, len(things))

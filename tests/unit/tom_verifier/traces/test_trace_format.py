@@ -111,7 +111,7 @@ def test_brackets_without_end_are_read_quickly() -> None:
     [
         ("green_box", "green_box", True), ("Green box", "green_box", True), (NULL, None, True), ("null", None, True),
         ("", None, False), ("", "green_box", False), (NULL, "green_box", False), ("green_box", None, False),
-        ("green_boxes", "green_box", False),
+        ("green_boxes", "green_box", False), ("Cre\u0300me box", "cr\u00e8me_box", True),
     ],
 )  # fmt: skip
 def test_a_claim_names_a_container(claim: str, container: str | None, same: bool) -> None:

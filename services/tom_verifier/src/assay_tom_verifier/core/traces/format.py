@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.grammar import composed
 
 MOST_STEPS = 2_000
 MOST_CHARACTERS = 1_000_000
@@ -104,7 +105,8 @@ def write_claim(question: Question, container: str | None) -> str:
 
 
 def claims(claim: str, container: str | None) -> bool:
-    """Whether a claim names what the rules give; None there is NULL here. Case and spaces for underscores are let go.
+    """Whether a claim names what the rules give; None there is NULL here. Case, spaces for underscores and the way that
+    an accent is written are let go.
 
     An empty claim names nothing, not even NULL.
     """
@@ -112,7 +114,7 @@ def claims(claim: str, container: str | None) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "_".join(name.casefold().split())
+    return "_".join(composed(name.casefold()).split())
 
 
 def _bracketed(line: str) -> str:
