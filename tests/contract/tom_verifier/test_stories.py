@@ -45,6 +45,20 @@ def test_beliefs_are_told_line_by_line_alike_by_both_engines(stub: Any, engine: 
     assert told[9] == ["green_drawer", "red_box", "blue_crate", "green_drawer"]
 
 
+def test_a_line_of_more_beliefs_than_a_message_holds_goes_on_in_the_next(stub: Any) -> None:
+    agents = [f"Agent{number}" for number in range(17)]
+    story = f"{', '.join(agents[:-1])} and {agents[-1]} entered the hall.\nThe celery is in the red_box."
+    chains = 1 + sum(17 * 16**length for length in range(4))
+    told: list[list[tuple[str, ...]]] = []
+    for reply in stub.Simulate(stories_pb2.SimulateRequest(story=story, max_order=4)):
+        if reply.step.HasField("line"):
+            told.append([])
+        told[-1].extend(tuple(one.chain.agents) for one in reply.step.beliefs)
+    assert [len(line) for line in told] == [chains, chains]
+    assert len(set(told[0])) == chains
+    assert told[0] == told[1]
+
+
 def test_the_profiles_differ_on_what_a_claim_does_to_longer_chains(connection: Connection, stub: Any) -> None:
     answers = {
         profile: connection.call(

@@ -28,6 +28,7 @@ from assay_tom_verifier.translate import (
 )
 
 MAX_BELIEFS = 2_000_000  # lines times chains times objects of one call
+MESSAGE_BYTES = 2**20  # of beliefs, after which the line goes on in another message
 CHAINS_AT_ONCE = 64  # between two looks at whether the caller still waits
 DEFAULT_NOISE = 0.1
 
@@ -49,14 +50,18 @@ def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api
         thing: believe(story, chains, thing, PROFILES[request.profile], request.engine, context) for thing in things
     }
     for index, line in enumerate(story.lines):
-        step = api.SimulatedStep(line=line_to_proto(line))
+        step, size = api.SimulatedStep(line=line_to_proto(line)), 0
         for thing in things:
             for chain in chains:
-                step.beliefs.add(
+                if size > MESSAGE_BYTES:
+                    yield api.SimulateResponse(step=step)
+                    step, size = api.SimulatedStep(), 0
+                added = step.beliefs.add(
                     thing=thing,
                     chain=api.BeliefChain(agents=chain),
                     belief=belief_to_proto(believed[thing][index][chain]),
                 )
+                size += added.ByteSize()
         yield api.SimulateResponse(step=step)
 
 
