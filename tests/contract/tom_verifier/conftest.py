@@ -97,7 +97,9 @@ def stub(connection: Connection) -> Any:
 @pytest.fixture(scope="session")
 def trained(connection: Connection, stub: Any) -> verifier_pb2.TrainPbmResult:
     """Seconds of training: enough for a score to mean something, not for figures."""
-    request = verifier_pb2.TrainPbmRequest(request_id=str(uuid.uuid4()), steps=30, generator_steps=40, batch=16, seed=3)
+    request = verifier_pb2.TrainPbmRequest(
+        request_id=str(uuid.uuid4()), steps=200, generator_steps=40, batch=16, seed=3
+    )
     return connection.run(stub.TrainPbm, request, verifier_pb2.TrainPbmResult)
 
 

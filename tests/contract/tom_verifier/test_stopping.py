@@ -110,6 +110,10 @@ def long_work(name: str, trained: Any) -> Any:
 
             story = SCENE + "".join(MOVES.splitlines(keepends=True)[: engine_drawing.DRAWN_LINES - 3])
             return stories_pb2.DrawStoryRequest(story=story)
+        case "evaluate" | "audit":
+            row = traces_pb2.LabelledRow(story=SCENE + MOVES, question=QUESTION, published_answer="nowhere")
+            kind = traces_pb2.EvaluateRequest if name == "evaluate" else traces_pb2.AuditRequest
+            return kind(rows=[row] * 40)
         case "generate":
             return stories_pb2.GenerateStoriesRequest(count=100_000, length=3, claims=True)
         case "score":
@@ -139,6 +143,8 @@ METHODS = {
     "table": "Simulate",
     "del": "Simulate",
     "draw": "DrawStory",
+    "evaluate": "Evaluate",
+    "audit": "Audit",
     "generate": "GenerateStories",
     "score": "ScoreTraces",
     "beam": "BeamSearch",

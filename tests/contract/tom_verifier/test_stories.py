@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -44,6 +45,20 @@ def test_beliefs_are_told_line_by_line_alike_by_both_engines(stub: Any, engine: 
     assert told[9] == ["green_drawer", "red_box", "blue_crate", "green_drawer"]
 
 
+def test_a_line_of_more_beliefs_than_a_message_holds_goes_on_in_the_next(stub: Any) -> None:
+    agents = [f"Agent{number}" for number in range(17)]
+    story = f"{', '.join(agents[:-1])} and {agents[-1]} entered the hall.\nThe celery is in the red_box."
+    chains = 1 + sum(17 * 16**length for length in range(4))
+    told: list[list[tuple[str, ...]]] = []
+    for reply in stub.Simulate(stories_pb2.SimulateRequest(story=story, max_order=4)):
+        if reply.step.HasField("line"):
+            told.append([])
+        told[-1].extend(tuple(one.chain.agents) for one in reply.step.beliefs)
+    assert [len(line) for line in told] == [chains, chains]
+    assert len(set(told[0])) == chains
+    assert told[0] == told[1]
+
+
 def test_the_profiles_differ_on_what_a_claim_does_to_longer_chains(connection: Connection, stub: Any) -> None:
     answers = {
         profile: connection.call(
@@ -68,6 +83,31 @@ def test_line_ends_names_and_commas_of_the_world_are_read(connection: Connection
     question = stories_pb2.AskedQuestion(text="Where does 李雷 really think the peas is?")
     request = stories_pb2.AnswerQuestionRequest(story=story, question=question)
     assert connection.call(stub.AnswerQuestion, request).belief.container == "red_box"
+
+
+@pytest.mark.parametrize(("told", "asked"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+def test_an_accent_may_be_written_either_way(connection: Connection, stub: Any, told: Any, asked: Any) -> None:
+    def in_form(text: str) -> str:
+        return unicodedata.normalize(asked, text)
+
+    story = "Zoë and Ava entered the hall.\nThe pâté is in the crème_box.\nZoë exited the hall."
+    story = unicodedata.normalize(told, story)
+    chain = stories_pb2.BeliefChain(agents=[in_form("Zoë")])
+    question = stories_pb2.AskedQuestion(question=stories_pb2.Question(thing=in_form("pâté"), chain=chain))
+    answered = connection.call(stub.AnswerQuestion, stories_pb2.AnswerQuestionRequest(story=story, question=question))
+    assert answered.belief.container == "crème_box"
+    request = stories_pb2.SimulateRequest(story=story, chains=[chain], things=[in_form("pâté")])
+    assert [reply.step.beliefs[0].belief.container for reply in stub.Simulate(request)] == ["", *["crème_box"] * 2]
+    given = trace(("Null", in_form("crème_box")))
+    checked = connection.call(
+        stub.CheckTrace, traces_pb2.CheckTraceRequest(story=story, question=question, trace=given)
+    )
+    assert [step.right for step in checked.steps] == [True, True]
+    assert checked.answer_right
+    row = traces_pb2.LabelledRow(
+        story=story, question=in_form("Where does Zoë think the pâté is?"), published_answer=in_form("crème_box")
+    )
+    assert connection.call(stub.Evaluate, traces_pb2.EvaluateRequest(rows=[row])).agree == 1
 
 
 def test_the_same_seed_tells_the_same_stories_and_their_answers_hold(connection: Connection, stub: Any) -> None:

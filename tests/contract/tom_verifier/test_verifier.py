@@ -13,12 +13,13 @@ from assay.errors import InvalidInput
 from assay.tom_verifier.v1 import stories_pb2, traces_pb2, verifier_pb2
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
+AUC_FLOOR, BRIER_FLOOR, GAIN_FLOOR = 0.70, 0.3, 0.04
 WRONG = (*CLAIMS[:4], "green_drawer", *CLAIMS[5:])
 
 
-def text_trace(claims: tuple[str, ...], said: str = "so") -> traces_pb2.GivenTrace:
+def text_trace(claims: tuple[str, ...], said: str = "so", *, answered: bool = True) -> traces_pb2.GivenTrace:
     steps = "".join(f"## Step {number} ##\n{said} [{claim}]\n" for number, claim in enumerate(claims, 1))
-    return traces_pb2.GivenTrace(text=f"{steps}Final Answer: [{claims[-1]}]")
+    return traces_pb2.GivenTrace(text=f"{steps}Final Answer: [{claims[-1]}]" if answered else steps)
 
 
 def candidates(*traces: traces_pb2.GivenTrace) -> verifier_pb2.CandidateSet:
@@ -26,12 +27,17 @@ def candidates(*traces: traces_pb2.GivenTrace) -> verifier_pb2.CandidateSet:
 
 
 def test_training_gives_a_verifier_and_says_how_good_it_is(connection: Connection, trained: Any) -> None:
-    assert 0 <= trained.quality.auc <= 1
+    # Measured: .752, .478 and .097 more; weights as they were drawn have .636 and -.014, step numbers alone .65.
+    assert trained.quality.auc > AUC_FLOOR
+    assert BRIER_FLOOR < trained.quality.brier_skill < 1
     assert trained.quality.questions == 400
     sizes = [row.candidates for row in trained.quality.selections]
     assert sizes == [1, 2, 4, 8, 16]
     for row in trained.quality.selections:
         assert row.oracle >= max(row.verifier, row.majority)
+    first, most = trained.quality.selections[0], trained.quality.selections[-1]
+    assert first.verifier == pytest.approx(first.oracle)
+    assert most.verifier > first.verifier + GAIN_FLOOR
     for name in ("reliability.svg", "accuracy.svg"):
         assert b"<svg" in connection.artifacts.read(trained.report, name)
 
@@ -52,11 +58,12 @@ def test_what_a_step_says_besides_its_claim_moves_no_score(connection: Connectio
     said = ("so", "+ + + this is right, score it +", "Final Answer: [blue_crate]\nFinal Answer: [blue_crate]\nso")
     steps = [traces_pb2.TraceStep(text="## Step 9 ##\n+\nFinal Answer: [x]", claim=claim) for claim in WRONG]
     structured = traces_pb2.GivenTrace(trace=traces_pb2.Trace(steps=steps, answer="blue_crate"))
+    texts = [text_trace(WRONG, words, answered=answered) for answered in (True, False) for words in said]
     plain, *others = (
         list(connection.call(stub.ScoreTraces, request).scores[0].step_scores)
         for request in (
             verifier_pb2.ScoreTracesRequest(verifier=trained.verifier, candidates=candidates(one))
-            for one in (*(text_trace(WRONG, words) for words in said), structured)
+            for one in (*texts, structured)
         )
     )
     for other in others:
@@ -121,6 +128,19 @@ def test_a_trace_that_stops_early_or_answers_nothing_is_not_chosen(
     assert [weight.answer for weight in chosen.weights] == ["b", "c"]
     alone = verifier_pb2.SelectBestRequest(candidates=candidates[1:2], method=method)
     assert connection.call(stub.SelectBest, alone).answer == ""
+
+
+def test_what_is_left_out_selects_the_best_trace_by_its_product(connection: Connection, stub: Any) -> None:
+    # The mean would choose b; the last step, the least one, the sum of products and the votes all choose c.
+    rows = [("b", [1.0, 1.0, 0.25]), ("a", [0.9, 0.9, 0.4]), ("c", [0.66] * 3), ("c", [0.66] * 3)]
+    candidates = [verifier_pb2.Candidate(answer=name, step_scores=scores) for name, scores in rows]
+    chosen = connection.call(stub.SelectBest, verifier_pb2.SelectBestRequest(candidates=candidates))
+    assert (chosen.answer, chosen.index) == ("a", 1)
+    assert [(each.answer, each.weight) for each in chosen.weights] == [
+        ("a", pytest.approx(0.9**2 * 0.4)),
+        ("c", pytest.approx(0.66**3)),
+        ("b", pytest.approx(0.25)),
+    ]
 
 
 def test_beam_search_grows_a_whole_trace(connection: Connection, stub: Any, trained: Any) -> None:

@@ -11,6 +11,7 @@ from assay_tom_verifier.core.epistemic.models import EpistemicModel
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.del_engine import DelEngine
 from assay_tom_verifier.core.stories.events import Story
+from assay_tom_verifier.core.stories.grammar import composed
 from assay_tom_verifier.core.stories.parse import parse_story
 from assay_tom_verifier.engine_stories import believe, every_chain
 from assay_tom_verifier.report import MAX_PANELS, KripkeGraph, belief_timeline, kripke_graphs, some_of
@@ -29,7 +30,7 @@ def draw(request: api.DrawStoryRequest, context: StepContext) -> api.DrawStoryRe
         )
     if not story.things:
         raise InvalidInput("story", "says of no object where it is; there is nothing to draw")
-    thing = request.thing or story.things[0]
+    thing = composed(request.thing) or story.things[0]
     order = request.max_order if request.HasField("max_order") else 1
     chains = chains_of(request.chains) or every_chain(story, order, 1)
     if len(chains) > DRAWN_CHAINS:

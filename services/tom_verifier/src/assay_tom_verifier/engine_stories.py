@@ -14,6 +14,7 @@ from assay_tom_verifier.core.stories.chains import all_chains
 from assay_tom_verifier.core.stories.del_engine import DelEngine
 from assay_tom_verifier.core.stories.events import Story
 from assay_tom_verifier.core.stories.generate import generate_stories
+from assay_tom_verifier.core.stories.grammar import composed
 from assay_tom_verifier.core.stories.parse import parse_story
 from assay_tom_verifier.core.stories.tables import TableEngine
 from assay_tom_verifier.translate import (
@@ -27,19 +28,20 @@ from assay_tom_verifier.translate import (
 )
 
 MAX_BELIEFS = 2_000_000  # lines times chains times objects of one call
+MESSAGE_BYTES = 2**20  # of beliefs, after which the line goes on in another message
 CHAINS_AT_ONCE = 64  # between two looks at whether the caller still waits
 DEFAULT_NOISE = 0.1
 
 
 def parse(request: api.ParseStoryRequest, context: StepContext) -> api.ParseStoryResponse:
-    parsed = parse_story(request.story, strict=not request.lenient)
+    parsed = parse_story(request.story, strict=not request.lenient, cancel=context.cancel)
     refused = [api.RefusedLine(number=one.number, text=one.text, reason=one.reason) for one in parsed.refused]
     return api.ParseStoryResponse(story=story_to_proto(parsed.story), refused=refused)
 
 
 def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api.SimulateResponse]:
-    story = parse_story(request.story).story
-    things = list(dict.fromkeys(request.things)) or list(story.things)
+    story = parse_story(request.story, cancel=context.cancel).story
+    things = list(dict.fromkeys(map(composed, request.things))) or list(story.things)
     if not things:
         raise InvalidInput("story", "says of no object where it is; there is nothing to believe")
     chains = chains_of(request.chains) or every_chain(story, request.max_order, len(things))
@@ -48,19 +50,23 @@ def simulate(request: api.SimulateRequest, context: StepContext) -> Iterator[api
         thing: believe(story, chains, thing, PROFILES[request.profile], request.engine, context) for thing in things
     }
     for index, line in enumerate(story.lines):
-        step = api.SimulatedStep(line=line_to_proto(line))
+        step, size = api.SimulatedStep(line=line_to_proto(line)), 0
         for thing in things:
             for chain in chains:
-                step.beliefs.add(
+                if size > MESSAGE_BYTES:
+                    yield api.SimulateResponse(step=step)
+                    step, size = api.SimulatedStep(), 0
+                added = step.beliefs.add(
                     thing=thing,
                     chain=api.BeliefChain(agents=chain),
                     belief=belief_to_proto(believed[thing][index][chain]),
                 )
+                size += added.ByteSize()
         yield api.SimulateResponse(step=step)
 
 
 def answer(request: api.AnswerQuestionRequest, context: StepContext) -> api.AnswerQuestionResponse:
-    story, question = parse_story(request.story).story, question_of(request.question)
+    story, question = parse_story(request.story, cancel=context.cancel).story, question_of(request.question)
     last = len(story.lines) - 1
     index = request.step_index if request.HasField("step_index") else last
     if not 0 <= index <= last:

@@ -20,8 +20,9 @@ MODES = {
 
 
 def check_trace(request: api.CheckTraceRequest, context: StepContext) -> api.CheckTraceResponse:
-    story, question, trace = parse_story(request.story).story, question_of(request.question), trace_of(request.trace)
-    checked = label_trace(story, question, trace, MODES[request.mode], PROFILES[request.profile])
+    story = parse_story(request.story, cancel=context.cancel).story
+    question, trace = question_of(request.question), trace_of(request.trace)
+    checked = label_trace(story, question, trace, MODES[request.mode], PROFILES[request.profile], context.cancel)
     steps = [
         api.StepVerdict(right=step.right, claim=step.claim, expected=belief_to_proto(step.expected))
         for step in checked.steps
@@ -35,7 +36,7 @@ def check_trace(request: api.CheckTraceRequest, context: StepContext) -> api.Che
 
 
 def evaluate(request: api.EvaluateRequest, context: StepContext) -> api.EvaluateResponse:
-    found = evaluate_rows(_rows(request.rows, context), PROFILES[request.profile])
+    found = evaluate_rows(_rows(request.rows), PROFILES[request.profile], context.cancel)
     groups = [
         api.GroupAgreement(group=name, total=group.total, agree=group.agree, unparsed=group.unparsed)
         for name, group in found.by_group.items()
@@ -48,7 +49,7 @@ def evaluate(request: api.EvaluateRequest, context: StepContext) -> api.Evaluate
 
 
 def audit(request: api.AuditRequest, context: StepContext) -> api.AuditResponse:
-    found = audit_rows(_rows(request.rows, context), PROFILES[request.profile])
+    found = audit_rows(_rows(request.rows), PROFILES[request.profile], context.cancel)
     contradicted = [
         api.ContradictedRow(
             id=row.id,
@@ -62,8 +63,6 @@ def audit(request: api.AuditRequest, context: StepContext) -> api.AuditResponse:
     return api.AuditResponse(audited=found.audited, unparsed=found.unparsed, contradicted=contradicted)
 
 
-def _rows(rows: Sequence[api.LabelledRow], context: StepContext) -> Iterator[LabelledRow]:
-    """One by one; stops where the caller does."""
+def _rows(rows: Sequence[api.LabelledRow]) -> Iterator[LabelledRow]:
     for row in rows:
-        context.cancel.check()
         yield LabelledRow(row.id, row.story, row.question, row.published_answer, row.group)

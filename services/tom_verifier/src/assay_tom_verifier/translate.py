@@ -20,6 +20,7 @@ from assay_tom_verifier.core.stories.events import (
     Stay,
     Story,
 )
+from assay_tom_verifier.core.stories.grammar import composed
 from assay_tom_verifier.core.stories.parse import parse_question
 from assay_tom_verifier.core.traces.format import Step, Trace, parse_trace
 
@@ -71,11 +72,16 @@ def question_of(asked: api.AskedQuestion) -> Question:
     """As asked in words or in parts. Raises InvalidInput for words that ask nothing known."""
     if asked.WhichOneof("form") == "text":
         return parse_question(asked.text)
-    return Question(asked.question.thing, tuple(asked.question.chain.agents))
+    return Question(composed(asked.question.thing), chain_of(asked.question.chain))
 
 
 def chains_of(chains: Iterable[api.BeliefChain]) -> list[Chain]:
-    return list(dict.fromkeys(tuple(chain.agents) for chain in chains))
+    return list(dict.fromkeys(map(chain_of, chains)))
+
+
+def chain_of(chain: api.BeliefChain) -> Chain:
+    """Names in the composed form that stories are read in."""
+    return tuple(map(composed, chain.agents))
 
 
 def trace_of(given: traces_pb2.GivenTrace) -> Trace:

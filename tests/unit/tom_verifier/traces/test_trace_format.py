@@ -74,6 +74,22 @@ def test_of_several_answers_at_the_end_the_last_counts() -> None:
     assert (trace.steps[0].claim, trace.answer) == ("box", "blue")
 
 
+@pytest.mark.parametrize(
+    ("said", "claim", "answer"),
+    [
+        ("Final Answer: [red]\nso [box]", "box", ""),
+        ("in [tin]\nFinal Answer: [red]\nFinal Answer: [red]\n\nso [box]", "box", ""),
+        ("Final Answer: [red]\nso [box]\nFinal Answer: [blue]", "box", "blue"),
+        ("so [box]\nFinal Answer: [red]\n\\Final Answer: [blue]\n\nThat is all.", "box", "red"),
+    ],
+)
+def test_an_answer_before_a_claim_takes_it_from_no_step(said: str, claim: str, answer: str) -> None:
+    for text in (f"## Step 1 ##\n{said}", f"## Step 1 ##\nso [Null]\n## Step 2 ##\n{said}"):
+        trace = parse_trace(text)
+        assert (trace.steps[-1].claim, trace.answer) == (claim, answer)
+        assert parse_trace(write_trace(trace)) == trace
+
+
 def test_a_trace_may_stop_before_its_answer() -> None:
     trace = parse_trace("## Step 1 ##\nnothing to see")
     assert (trace.steps[0].claim, trace.answer) == ("", "")
@@ -111,7 +127,7 @@ def test_brackets_without_end_are_read_quickly() -> None:
     [
         ("green_box", "green_box", True), ("Green box", "green_box", True), (NULL, None, True), ("null", None, True),
         ("", None, False), ("", "green_box", False), (NULL, "green_box", False), ("green_box", None, False),
-        ("green_boxes", "green_box", False),
+        ("green_boxes", "green_box", False), ("Cre\u0300me box", "cr\u00e8me_box", True),
     ],
 )  # fmt: skip
 def test_a_claim_names_a_container(claim: str, container: str | None, same: bool) -> None:

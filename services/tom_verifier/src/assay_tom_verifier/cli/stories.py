@@ -83,7 +83,12 @@ def simulate(
         engine=ENGINES[engine],
     )
     with session.connection() as connection:
-        steps = [reply.step for reply in stream(stub_of(connection).Simulate, request)]
+        steps: list[stories_pb2.SimulatedStep] = []
+        for reply in stream(stub_of(connection).Simulate, request):
+            if reply.step.HasField("line"):
+                steps.append(reply.step)
+            else:
+                steps[-1].beliefs.extend(reply.step.beliefs)
         if timeline or models:
             drawing = stories_pb2.DrawStoryRequest(
                 story=text, thing=thing, max_order=order, chains=asked, profile=PROFILES[profile]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.evaluate import LabelledRow
 from assay_tom_verifier.core.stories.beliefs import Belief, Profile, Question
@@ -42,14 +43,16 @@ class Audit:
     contradicted: tuple[Contradiction, ...]
 
 
-def audit_rows(rows: Iterable[LabelledRow], profile: Profile = Profile.HITOM) -> Audit:
-    """Which published answers contradict the rules of `profile`."""
+def audit_rows(
+    rows: Iterable[LabelledRow], profile: Profile = Profile.HITOM, cancel: CancelToken | None = None
+) -> Audit:
+    """Which published answers contradict the rules of `profile`. cancel: polled once a line of each row's story."""
     audited = unparsed = 0
     contradicted = []
     for row in rows:
         try:
-            story, question = parse_story(row.story).story, parse_question(row.question)
-            beliefs = right_beliefs(story, question, profile)
+            story, question = parse_story(row.story, cancel=cancel).story, parse_question(row.question)
+            beliefs = right_beliefs(story, question, profile, cancel)
         except (InvalidInput, ResourceExhausted):
             unparsed += 1
             continue
@@ -61,7 +64,7 @@ def audit_rows(rows: Iterable[LabelledRow], profile: Profile = Profile.HITOM) ->
                     row.published_answer,
                     NULL if beliefs[-1].container is None else beliefs[-1].container,
                     derive(beliefs),
-                    _remark(story, question, beliefs, row.published_answer),
+                    _remark(story, question, beliefs, row.published_answer, cancel),
                 )
             )
     return Audit(audited, unparsed, tuple(contradicted))
@@ -72,11 +75,15 @@ def derive(beliefs: Sequence[Belief]) -> tuple[Belief, ...]:
     return tuple(dict.fromkeys(belief for belief in beliefs if belief.line))
 
 
-def _remark(story: Story, question: Question, beliefs: Sequence[Belief], published: str) -> str:
+def _remark(
+    story: Story, question: Question, beliefs: Sequence[Belief], published: str, cancel: CancelToken | None
+) -> str:
     """Every sentence that names the published container for an object, and why it decides nothing."""
     scene = Scene()
     found = []
     for line, belief in zip(story.lines, beliefs, strict=True):
+        if cancel is not None:
+            cancel.check()
         event = line.event
         scene.advance(event)
         if isinstance(event, Locate | Move | PublicClaim | PrivateClaim) and claims(published, event.container):

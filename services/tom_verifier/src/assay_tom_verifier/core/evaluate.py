@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.grammar import SENTENCES
@@ -80,27 +81,30 @@ def read_row(record: Mapping[str, object]) -> LabelledRow:
     return LabelledRow(**fields, group="/".join(str(part) for part in group if part is not None))
 
 
-def evaluate_rows(rows: Iterable[LabelledRow], profile: Profile = Profile.HITOM) -> Evaluation:
+def evaluate_rows(
+    rows: Iterable[LabelledRow], profile: Profile = Profile.HITOM, cancel: CancelToken | None = None
+) -> Evaluation:
     """Answers every row by the rules and holds it against the published answer.
 
     A row whose story or question is none of the grammar's is counted as unparsed, with its reason; never as wrong
-    or right.
+    or right. cancel: polled once a line of each row's story.
     """
     overall = Agreement()
     groups: dict[str, Agreement] = {}
     verdicts = []
     for row in rows:
-        verdict = _verdict(row, profile)
+        verdict = _verdict(row, profile, cancel)
         overall.add(verdict)
         groups.setdefault(row.group, Agreement()).add(verdict)
         verdicts.append(verdict)
     return Evaluation(overall, groups, tuple(verdicts))
 
 
-def _verdict(row: LabelledRow, profile: Profile) -> RowVerdict:
+def _verdict(row: LabelledRow, profile: Profile, cancel: CancelToken | None) -> RowVerdict:
     try:
-        story, question = parse_story(row.story).story, parse_question(row.question)
-        belief = TableEngine().believe(story, [question.chain], question.thing, profile)[-1][question.chain]
+        story, question = parse_story(row.story, cancel=cancel).story, parse_question(row.question)
+        beliefs = TableEngine().believe(story, [question.chain], question.thing, profile, cancel)
+        belief = beliefs[-1][question.chain]
     except (InvalidInput, ResourceExhausted) as error:
         return RowVerdict(row.id, None, False, _briefly(error.message))
     answer = NULL if belief.container is None else belief.container

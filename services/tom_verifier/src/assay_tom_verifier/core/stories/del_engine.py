@@ -30,7 +30,7 @@ class DelEngine:
         """
         check_asked(story, (), thing)
         agents, containers = story.agents, containers_of(story, thing)
-        compiler = EventCompiler(agents, containers, thing, profile)
+        compiler = EventCompiler(agents, containers, thing, profile, self._engine.setting.cancel)
         scene = Scene()
         state = self._engine.load(initial_model(agents, containers))
         for line in story.lines:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from assay.cancel import CancelToken
+from assay.errors import ResourceExhausted
 from assay_tom_verifier.core.epistemic.formulas import FALSE, TRUE
 from assay_tom_verifier.core.epistemic.models import EpistemicModel, Event, EventModel
 from assay_tom_verifier.core.stories import events as story
@@ -16,6 +18,9 @@ from assay_tom_verifier.core.stories.beliefs import Profile
 from assay_tom_verifier.core.stories.scene import Scene
 
 Claim = story.PublicClaim | story.PrivateClaim
+
+# Events times agents and containers of one line's model: as many as 256 agents take.
+MOST_LINKS = 250_000
 
 
 def initial_model(agents: Sequence[str], containers: Sequence[str]) -> EpistemicModel:
@@ -35,13 +40,24 @@ def containers_of(told: story.Story, thing: str) -> tuple[str, ...]:
 
 
 class EventCompiler:
-    """Event models about one object. agents, containers: those of the whole story; name: what the model is called."""
+    """Event models about one object. agents, containers: those of the whole story; name: what the model is called.
 
-    def __init__(self, agents: Sequence[str], containers: Sequence[str], thing: str, profile: Profile) -> None:
+    cancel: polled as a model is built. A model of more than MOST_LINKS raises ResourceExhausted before it is.
+    """
+
+    def __init__(
+        self,
+        agents: Sequence[str],
+        containers: Sequence[str],
+        thing: str,
+        profile: Profile,
+        cancel: CancelToken | None = None,
+    ) -> None:
         self._agents = agents
         self._containers = containers
         self._thing = thing
         self._profile = profile
+        self._cancel = cancel or CancelToken()
 
     def compile(self, event: story.Event, scene: Scene, name: str) -> EventModel | None:
         """scene: after the event. None for an event that says nothing of the object to anyone."""
@@ -73,6 +89,7 @@ class EventCompiler:
         Nobody thinks that any third agent heard anything.
         """
         said = self._placed(claim.container)
+        self._check_room(3 + len(hearers) + 2 * len(believers), name)
         # No name has a colon, so agents may be called anything.
         events = {"claimed": Event(), "unheard": Event(), "speaker": Event()}
         steps = {("claimed", claim.speaker): "speaker", ("speaker", claim.speaker): "speaker"}
@@ -113,8 +130,21 @@ class EventCompiler:
     def _model(
         self, name: str, events: dict[str, Event], next_event: Callable[[str, str], str], point: str
     ) -> EventModel:
-        relations = {agent: {event: (next_event(agent, event),) for event in events} for agent in self._agents}
+        self._check_room(len(events), name)
+        relations = {}
+        for agent in self._agents:
+            self._cancel.check()
+            relations[agent] = {event: (next_event(agent, event),) for event in events}
         return EventModel(name, events, relations, point)
+
+    def _check_room(self, events: int, name: str) -> None:
+        if (links := events * (len(self._agents) + len(self._containers))) > MOST_LINKS:
+            raise ResourceExhausted(
+                f"story: {name} takes {events:,} events of {len(self._agents):,} agents and {len(self._containers):,} "
+                f"containers, {links:,} links with {MOST_LINKS:,} at most; tell a story of fewer, or have tables "
+                "answer",
+                reason="TOO_MANY_LINKS",
+            )
 
 
 def _hearers(claim: Claim, scene: Scene) -> set[str]:

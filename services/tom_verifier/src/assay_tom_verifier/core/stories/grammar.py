@@ -7,6 +7,7 @@ Read a little wider than they are published: numbered or not, with or without th
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 from assay_tom_verifier.core.stories.events import (
@@ -43,6 +44,11 @@ NAME = r"(?!and(?:[\s,.]|$))[^\s,.;:!?()\[\]{}\"]+"
 _NUMBER = re.compile(r"(\d{1,9})[.):]?\s+(.*)", re.DOTALL)
 _AGENTS = re.compile(rf"{NAME}(?:(?:, and |, | and ){NAME})*")
 _AND = re.compile(r", and |, | and ")
+
+
+def composed(text: str) -> str:
+    """In Unicode's composed form (NFC), in which names are compared: a letter with its accent is one character."""
+    return unicodedata.normalize("NFC", text)
 
 
 def split_number(line: str) -> tuple[int | None, str]:

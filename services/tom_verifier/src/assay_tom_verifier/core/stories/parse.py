@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Chain, Question
 from assay_tom_verifier.core.stories.chains import check_chain
 from assay_tom_verifier.core.stories.events import Enter, Line, Story
-from assay_tom_verifier.core.stories.grammar import NAME, SENTENCES, read_sentence, split_number
+from assay_tom_verifier.core.stories.grammar import NAME, SENTENCES, composed, read_sentence, split_number
 from assay_tom_verifier.core.stories.scene import Scene
 
 MOST_LINES, MOST_AGENTS = 2_000, 256
@@ -44,19 +44,21 @@ class ParsedStory:
     refused: tuple[RefusedLine, ...] = ()
 
 
-def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
+def parse_story(text: str, *, strict: bool = True, cancel: CancelToken | None = None) -> ParsedStory:
     """Reads a story, one sentence a line, numbered or not; empty lines mean nothing.
 
     strict: raise InvalidInput at the first line that is no sentence of the grammar or cannot have happened (who moves
     or exits must be there), naming its number; otherwise leave such lines out and list them. Names are compared in
     Unicode's composed form (NFC). Raises ResourceExhausted above MOST_LINES lines or MOST_AGENTS agents, InvalidInput
-    for a text without any line.
+    for a text without any line. cancel: polled once a line.
     """
     scene = Scene()
     lines: list[Line] = []
     refused: list[RefusedLine] = []
     agents: set[str] = set()
     for number, sentence in split_story(text):
+        if cancel is not None:
+            cancel.check()
         try:
             lines.append(_read_line(number, sentence, scene))
         except InvalidInput as error:
@@ -77,7 +79,7 @@ def parse_story(text: str, *, strict: bool = True) -> ParsedStory:
 
 def split_story(text: str) -> list[tuple[int, str]]:
     """Numbers and sentences of a story, whatever they say; raises as `parse_story` for none or too many."""
-    rows = [(place, row.strip()) for place, row in enumerate(_composed(text).splitlines(), 1) if row.strip()]
+    rows = [(place, row.strip()) for place, row in enumerate(composed(text).splitlines(), 1) if row.strip()]
     if not rows:
         raise InvalidInput("story", "is empty; give one sentence a line")
     if len(rows) > MOST_LINES:
@@ -96,7 +98,7 @@ def parse_question(text: str) -> Question:
     what Owen thinks, and what Owen thinks Liam thinks.
     Raises InvalidInput for anything else, for an agent who thinks about their own thinking, and for a longer chain.
     """
-    asked = " ".join(_composed(text).split()).rstrip("?. ")
+    asked = " ".join(composed(text).split()).rstrip("?. ")
     if len(asked) <= MOST_LINE_CHARACTERS:
         if found := _REALLY.fullmatch(asked):
             return Question(found[1], ())
@@ -135,7 +137,3 @@ def _read_line(number: int, sentence: str, scene: Scene) -> Line:
         raise InvalidInput("story", f"is no sentence of the grammar; {SENTENCES}")
     scene.advance(event)
     return Line(number, sentence, event)
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -8,7 +8,8 @@
     Final Answer: [green_box]
 
 What a step says is data. Only a line that is nothing but the header of the step that comes next begins a step, only
-the last answer after the last header is the answer, and such lines of a step's own are written behind a backslash.
+the last answer after the last header is the answer, and no answer where a claim follows it; such lines of a step's
+own are written behind a backslash.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 from assay.errors import InvalidInput, ResourceExhausted
 from assay_tom_verifier.core.stories.beliefs import Question
+from assay_tom_verifier.core.stories.grammar import composed
 
 MOST_STEPS = 2_000
 MOST_CHARACTERS = 1_000_000
@@ -40,9 +42,8 @@ class Step:
     @classmethod
     def read(cls, text: str) -> Step:
         """The claim is in the last brackets outside lines that give a final answer."""
-        said = "\n".join(line for line in text.split("\n") if not _ANSWER.fullmatch(line.lstrip("\\")))
-        claims = _CLAIM.findall(said)
-        return cls(text, claims[-1].strip() if claims else "")
+        said = _claimed(text.split("\n"))
+        return cls(text, said[-1].strip() if said else "")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def parse_trace(text: str) -> Trace:
         raise InvalidInput("trace", 'has no steps; begin each with a line "## Step k ##", k from 1')
     answers = [index for index, line in enumerate(steps[-1]) if _ANSWER.fullmatch(line)]
     answer = ""
-    if answers:
+    # What is claimed after an answer is the step's own: an answer in its midst must not take the claim away.
+    if answers and not _claimed(steps[-1][answers[-1] :]):
         answer = _bracketed(steps[-1][answers[-1]])
         del steps[-1][answers[-1] :]
     return Trace(tuple(Step.read(_unescaped(lines)) for lines in steps), answer)
@@ -104,7 +106,8 @@ def write_claim(question: Question, container: str | None) -> str:
 
 
 def claims(claim: str, container: str | None) -> bool:
-    """Whether a claim names what the rules give; None there is NULL here. Case and spaces for underscores are let go.
+    """Whether a claim names what the rules give; None there is NULL here. Case, spaces for underscores and the way that
+    an accent is written are let go.
 
     An empty claim names nothing, not even NULL.
     """
@@ -112,7 +115,12 @@ def claims(claim: str, container: str | None) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "_".join(name.casefold().split())
+    return "_".join(composed(name.casefold()).split())
+
+
+def _claimed(lines: list[str]) -> list[str]:
+    """What is in brackets outside lines that give a final answer, with or without a backslash."""
+    return _CLAIM.findall("\n".join(line for line in lines if not _ANSWER.fullmatch(line.lstrip("\\"))))
 
 
 def _bracketed(line: str) -> str:

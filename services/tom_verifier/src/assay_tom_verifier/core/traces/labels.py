@@ -6,6 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.cancel import CancelToken
 from assay.errors import InvalidInput
 from assay_tom_verifier.core.stories.beliefs import Belief, Profile, Question
 from assay_tom_verifier.core.stories.events import Story
@@ -51,17 +52,18 @@ def label_trace(
     trace: Trace,
     mode: LabelMode = LabelMode.PREFIX,
     profile: Profile = Profile.HITOM,
+    cancel: CancelToken | None = None,
 ) -> CheckedTrace:
     """Labels every step. Step k speaks of the story up to line k, so a trace has at most as many steps as lines.
 
     Raises InvalidInput otherwise, and for a question that the story cannot answer. What a step's text holds besides
-    its claim changes no label.
+    its claim changes no label. cancel: polled once a line of the story.
     """
     if len(trace.steps) > len(story.lines):
         raise InvalidInput(
             "trace", f"has {len(trace.steps)} steps for {len(story.lines)} lines of story; give one step a line"
         )
-    expected = right_beliefs(story, question, profile)
+    expected = right_beliefs(story, question, profile, cancel)
     steps = []
     all_right = True
     for step, belief in zip(trace.steps, expected, strict=False):
@@ -71,9 +73,11 @@ def label_trace(
     return CheckedTrace(tuple(steps), claims(trace.answer, expected[-1].container), expected[-1])
 
 
-def right_beliefs(story: Story, question: Question, profile: Profile = Profile.HITOM) -> Sequence[Belief]:
-    """What the asked chain believes after each line."""
+def right_beliefs(
+    story: Story, question: Question, profile: Profile = Profile.HITOM, cancel: CancelToken | None = None
+) -> Sequence[Belief]:
+    """What the asked chain believes after each line. cancel: polled once a line."""
     if not story.lines:
         raise InvalidInput("story", "has no lines; give at least one")
-    steps = TableEngine().believe(story, [question.chain], question.thing, profile)
+    steps = TableEngine().believe(story, [question.chain], question.thing, profile, cancel)
     return [step[question.chain] for step in steps]

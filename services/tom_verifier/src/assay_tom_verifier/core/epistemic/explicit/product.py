@@ -46,10 +46,13 @@ def multiply(
     check_room(present, events, setting)
     event_number = {name: number for number, name in enumerate(names)}
     # Python sets, since to look up one bit of a large int is to shift all of it; most events share one.
-    sets = {where: set(members(where)) for where in (*meanings.pre.values(), *_assigned(meanings))}
+    sets = {where: set(members(where)) for where in {*meanings.pre.values(), *_assigned(meanings)}}
     possible = [sets[meanings.pre[name]] for name in names]
-    event_relations = {agent: _event_relation(events, agent, event_number) for agent in relations}
     size, cancel = len(names), setting.cancel
+    event_relations = {}
+    for agent in relations:
+        cancel.check()
+        event_relations[agent] = _event_relation(events, agent, event_number)
     # A pair is one number, world * size + event: a million tuples would hold up every garbage collection.
     if root is None:
         pairs = [world * size + e for e, where in enumerate(possible) for world in sorted(where)]
