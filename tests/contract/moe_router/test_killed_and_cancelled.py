@@ -20,10 +20,7 @@ from assay.errors import Cancelled
 from assay.moe_router.v1 import moe_router_pb2 as api
 from assay.moe_router.v1 import moe_router_pb2_grpc
 
-REPEATS = [
-    pytest.param(3, id="3 times"),
-    pytest.param(20, id="20 times", marks=[pytest.mark.slow, pytest.mark.timeout(1500)]),
-]
+TWENTY_TIMES = pytest.param(20, id="20 times", marks=[pytest.mark.slow, pytest.mark.timeout(1500)])
 APPLY_STEPS = 4  # claim, build, verify, activate
 
 
@@ -72,7 +69,7 @@ def ended_by_another(trained: Any, operation: operations_pb2.Operation) -> opera
         successor.stop()
 
 
-@pytest.mark.parametrize("times", REPEATS)
+@pytest.mark.parametrize("times", [pytest.param(3, id="3 times"), TWENTY_TIMES])
 def test_a_calibration_that_is_killed_ends_in_the_same_artifact(trained: Any, times: int) -> None:
     points = random.Random(7)
 
@@ -92,7 +89,7 @@ def test_a_calibration_that_is_killed_ends_in_the_same_artifact(trained: Any, ti
     assert any(0 < before < every for before in survived), survived
 
 
-@pytest.mark.parametrize("times", REPEATS)
+@pytest.mark.parametrize("times", [pytest.param(3, id="3 times", marks=pytest.mark.slow), TWENTY_TIMES])
 def test_an_application_that_is_killed_leaves_the_old_plan_or_the_new_one(trained: Any, times: int) -> None:
     points = random.Random(11)
     with connect("moe_router", config=Config(store=trained.store)) as connection:
