@@ -85,7 +85,7 @@ test-all: setup ## linters, then all tests
 	exit $$status
 
 # From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
-BENCHES := batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity belief_verifier
+BENCHES := batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity paraphrases belief_verifier bigtom
 
 .PHONY: bench
 bench: setup ## the figures the READMEs give, measured on this machine

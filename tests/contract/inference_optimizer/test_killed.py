@@ -36,7 +36,6 @@ def measured(trained: Any, operation: operations_pb2.Operation) -> int:
     return sum("/measure" in info.key for info in trained.artifacts.objects.list(f"{operation.name}/steps/"))
 
 
-@pytest.mark.slow
 def test_what_was_measured_before_a_kill_is_not_measured_again(
     connection: Connection, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +86,7 @@ def counted(trained: Any, operation: operations_pb2.Operation) -> int:
     return sum("/count" in info.key for info in trained.artifacts.objects.list(f"{operation.name}/steps/"))
 
 
+@pytest.mark.slow
 def test_what_was_counted_before_a_kill_is_not_counted_again(
     connection: Connection, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

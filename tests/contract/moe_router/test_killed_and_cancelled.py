@@ -69,7 +69,7 @@ def ended_by_another(trained: Any, operation: operations_pb2.Operation) -> opera
         successor.stop()
 
 
-@pytest.mark.parametrize("times", [pytest.param(3, id="3 times"), TWENTY_TIMES])
+@pytest.mark.parametrize("times", [pytest.param(2, id="twice"), TWENTY_TIMES])
 def test_a_calibration_that_is_killed_ends_in_the_same_artifact(trained: Any, times: int) -> None:
     points = random.Random(7)
 

@@ -75,6 +75,7 @@ def test_a_small_generator_writes_traces_that_a_verifier_scores(
     assert {one.answer for one in scored.scores} <= {"red_box", "blue_crate", "green_drawer", "Null"}
 
 
+@pytest.mark.slow
 def test_a_language_model_writes_the_same_here_and_over_the_mesh(
     stub: Any, store: str, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_model_at_chance_is_said_to_be_at_chance(connection: Connection, model
     assert b"<svg" in connection.artifacts.read(section, "orders.svg")
 
 
+@pytest.mark.slow
 def test_masks_are_scanned_perturbed_and_their_frequencies_compared(
     connection: Connection, stub: Any, model: tuple[str, str], store: str, tmp_path: Path
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_run_left_early_is_the_longer_run_as_it_was_then(micro: Recipe, small_
     assert not torch.equal(short[name], left[name])
 
 
+@pytest.mark.slow
 def test_exit_losses_teach_earlier_layers_to_answer(micro: Recipe, small_text_dir: Path, tmp_path: Path) -> None:
     config = {**RECIPES["dense-6"].config, "hidden_size": 32, "intermediate_size": 64}
     plain = replace(micro, name="plain", architecture="llama", config=config)
