@@ -133,6 +133,7 @@ def test_a_verifier_whose_shape_is_another_network_scores_nothing(
     assert isinstance(refusal(stub.ScoreTraces, request), DataLoss)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, cache = (tmp_path / "store").as_uri(), tmp_path / "cache"
     monkeypatch.setenv("ASSAY_CACHE_DIR", str(cache))

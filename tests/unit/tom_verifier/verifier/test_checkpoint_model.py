@@ -126,6 +126,7 @@ def test_text_says_what_the_numbers_say():
         assert all(step.endswith(f"[{claim}]\n") for step, claim in zip(told.steps, claimed, strict=False))
 
 
+@pytest.mark.slow
 def test_training_is_taken_up_again_bit_by_bit_and_lowers_the_loss(tokenizer, tmp_path):
     generators, schedule = [new_network(NetworkShape(16, 1, 2), 0)], Schedule(26, 2, 3e-3, warmup_steps=5)
 
