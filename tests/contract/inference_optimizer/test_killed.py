@@ -19,7 +19,7 @@ from assay_inference_optimizer import exit_steps, selection_steps
 
 def start_both(connection: Connection, trained: Any) -> list[operations_pb2.Operation]:
     """A plan and a comparison: 17 settings and more, 6 ways to choose blocks."""
-    stub = inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)  # type: ignore[no-untyped-call]
+    stub = inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)
     text = api.TextSelection(text=trained.text, sequences=16, sequence_tokens=256)
     plan = api.PlanSparsityRequest(
         request_id=new_id(), model=trained.model, text=text, sparse=SPARSE, max_loss_increase_nats=0.05
@@ -69,7 +69,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(
 
 def start_exits(connection: Connection, trained: Any) -> list[operations_pb2.Operation]:
     """A profile and, under sparse attention, a calibration: of 160 windows, 16 a step."""
-    stub = inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)  # type: ignore[no-untyped-call]
+    stub = inference_optimizer_pb2_grpc.InferenceOptimizerServiceStub(connection.channel)
     text = api.TextSelection(text=trained.text, split="train", sequences=160, sequence_tokens=96)
     profile = api.ProfileEarlyExitRequest(request_id=new_id(), model=trained.model, text=text)
     calibration = api.CalibrateEarlyExitRequest(

@@ -23,7 +23,7 @@ from probe.service_process import ServiceProcess
 from assay.client.connection import Connection
 from assay.client.errors import error_from_rpc
 from assay.errors import AssayError, Cancelled, InvalidInput, NotFound, Unauthenticated
-from assay.tom_verifier.v1 import sampling_pb2, stories_pb2, verifier_pb2
+from assay.tom_verifier.v1 import sampling_pb2, stories_pb2, traces_pb2, verifier_pb2
 
 ASKED = stories_pb2.AskedQuestion(text=QUESTION)
 KEY = "a-key-of-the-tests"
@@ -67,7 +67,7 @@ def test_a_small_generator_writes_traces_that_a_verifier_scores(
             candidates=verifier_pb2.CandidateSet(
                 story=STORY,
                 question=ASKED,
-                traces=[{"text": text} for text in traces],  # type: ignore[list-item]
+                traces=[traces_pb2.GivenTrace(text=text) for text in traces],
             ),
         ),
     )
