@@ -6,9 +6,12 @@ The base is a Debian made here, since a test has no registry to take one from; A
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +28,8 @@ BUILT_FROM = ("constraints.txt", "infra/images", "kernels", "services", "shared/
 BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
 
-def archives(tag: str) -> dict[str, Path]:
-    """Reference -> docker archive, for what values-laptop.yaml runs: a front and an engine of each service, and MinIO.
+def archives(tag: str) -> list[Path]:
+    """Docker archives of what values-laptop.yaml runs: a front and an engine of each service, and MinIO.
 
     One front image and one engine image hold both services, so that the node keeps one torch. They are built again
     only when something they are built from has changed.
@@ -40,9 +43,7 @@ def archives(tag: str) -> dict[str, Path]:
         folder.mkdir(parents=True, mode=0o700)
         _build(folder, tag)
         (folder / "complete").touch()
-    return {
-        f"docker.io/library/{archive.stem.replace('=', ':')}": archive for archive in sorted(folder.glob("*.tar"))
-    }
+    return sorted(folder.glob("*.tar"))
 
 
 def _digest() -> str:
@@ -68,14 +69,13 @@ def _build(folder: Path, tag: str) -> None:
             "-f", str(DOCKERFILES / "Dockerfile"), "--target", part, "-t", built,
             *(f"--build-arg={argument}" for argument in [f"BASE={base}", *arguments]), str(REPOSITORY),
         )  # fmt: skip
-        for name in SERVICES:
-            _export(built, f"assay-{name.replace('_', '-')}-{part}", tag, folder)
+        _export(built, [f"assay-{name.replace('_', '-')}-{part}:{tag}" for name in SERVICES], folder / f"{part}.tar")
     alone = folder / "minio"
     alone.mkdir()
     shutil.copy2(find_tool("minio"), alone / "minio")
     _buildah("bud", "-f", str(DOCKERFILES / "minio.Dockerfile"), "-t", "localhost/assay-test-minio", str(alone))
     shutil.rmtree(alone)
-    _export("localhost/assay-test-minio", "assay-minio", "trial", folder)
+    _export("localhost/assay-test-minio", ["assay-minio:trial"], folder / "minio.tar")
 
 
 def _base() -> str:
@@ -90,12 +90,22 @@ def _base() -> str:
     return BASE
 
 
-def _export(built: str, name: str, tag: str, folder: Path) -> None:
-    _buildah("push", "-q", built, f"docker-archive:{folder}/{name}={tag}.tar:docker.io/library/{name}:{tag}")
+def _export(built: str, names: list[str], archive: Path) -> None:
+    """One archive under several names: of two entries of the same name in a tar, the later one holds."""
+    _buildah("push", "-q", built, f"docker-archive:{archive}:docker.io/library/{names[0]}")
+    with tarfile.open(archive) as written:
+        entry = written.extractfile("manifest.json")
+        assert entry is not None
+        (image,) = json.load(entry)
+    named = json.dumps([image | {"RepoTags": [f"docker.io/library/{name}" for name in names]}]).encode()
+    with tarfile.open(archive, "a") as grown:
+        header = tarfile.TarInfo("manifest.json")
+        header.size = len(named)
+        grown.addfile(header, io.BytesIO(named))
 
 
 def _pip_settings(folder: Path) -> list[str]:
-    """Mounts that give pip, while it builds, the settings, certificates and wheel folders that it has on this machine."""
+    """Mounts that give pip in the build the settings, certificates and wheel folders that it has on this machine."""
     listed = subprocess.run(["pip", "config", "list"], capture_output=True, text=True, check=False).stdout
     settings = {}
     for line in listed.splitlines():
@@ -114,9 +124,7 @@ def _buildah(*arguments: str) -> str:
 
 
 def _run(command: Sequence[str]) -> str:
-    done = subprocess.run(
-        command, env=os.environ | BUILDAH, capture_output=True, text=True, timeout=1200, check=False
-    )
+    done = subprocess.run(command, env=os.environ | BUILDAH, capture_output=True, text=True, timeout=1200, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)[:200]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
