@@ -12,7 +12,7 @@ from cluster.conftest import Trained
 from cluster.kubernetes import is_ready, until
 from cluster.release import Calibration, Release, callers, failed, outage
 
-SEQUENCES = 6144  # about a minute of work on half a core, in steps of some seconds
+SEQUENCES = 16384  # in 256 steps
 
 
 @pytest.fixture(scope="module")
