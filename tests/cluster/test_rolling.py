@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from conftest import REPOSITORY, find_tool
 
-from cluster.client import STORY
 from cluster.kubernetes import until
+from cluster.load import load, milliseconds
 from cluster.release import Release
 
 CALLS, RATE = 1500, 50
-
-
-@contextmanager
-def load(release: Release, calls: int, rate: int) -> Iterator[dict[str, Any]]:
-    """So many counted calls at so many a second, by a client that nobody here wrote. The dict has its report after."""
-    process = release.kubernetes.start_program(
-        find_tool("ghz"), "--insecure", "--protoset", REPOSITORY / "protos/published.binpb",
-        "--call", "assay.tom_verifier.v1.TomVerifierService/ParseStory", "-d", json.dumps({"story": STORY}),
-        "--rps", str(rate), "-n", str(calls), "-c", "20", "--timeout", "20s", "-O", "json",
-        release.address("tom_verifier"),
-    )  # fmt: skip
-    report: dict[str, Any] = {}
-    try:
-        yield report
-        assert process.poll() is None, "the load was over before the change was"
-    finally:
-        said, _ = process.communicate(timeout=calls / rate + 120)
-    report |= json.loads(said)
-
-
-def milliseconds(report: dict[str, Any], percentage: int) -> float:
-    found = [each["latency"] for each in report["latencyDistribution"] if each["percentage"] == percentage]
-    return float(found[0]) / 1e6
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
