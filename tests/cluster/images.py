@@ -22,6 +22,7 @@ from conftest import REPOSITORY, find_tool
 DOCKERFILES = REPOSITORY / "infra/images"
 SERVICES = ("moe_router", "tom_verifier")  # what values-laptop.yaml enables
 BASE = "localhost/assay-test-base:bookworm"
+REDIS = "docker.io/library/assay-test-redis:debian"
 BUILT_FROM = ("constraints.txt", "infra/images", "kernels", "services", "shared/assay", "shared/pyproject.toml")
 
 # Without user namespaces or an overlay file system, which a test machine may lack.
@@ -29,7 +30,7 @@ BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
 
 def archives(tag: str) -> list[Path]:
-    """Docker archives of what values-laptop.yaml runs: a front and an engine of each service, and MinIO.
+    """Docker archives of what values-laptop.yaml runs: a front and an engine of each service, MinIO and Redis.
 
     One front image and one engine image hold both services, so that the node keeps one torch. They are built again
     only when something they are built from has changed.
@@ -75,7 +76,17 @@ def _build(folder: Path, tag: str) -> None:
     shutil.copy2(find_tool("minio"), alone / "minio")
     _buildah("bud", "-f", str(DOCKERFILES / "minio.Dockerfile"), "-t", "localhost/assay-test-minio", str(alone))
     shutil.rmtree(alone)
+    _build_redis(base, folder)
     _export("localhost/assay-test-minio", ["assay-minio:trial"], folder / "minio.tar")
+
+
+def _build_redis(base: str, folder: Path) -> None:
+    """Debian's own: no registry is asked for another."""
+    file = folder / "Dockerfile"
+    file.write_text(f"FROM {base}\nRUN apt-get update && apt-get install --yes redis-server\n")
+    _buildah("bud", "-f", str(file), "-t", "localhost/assay-test-redis", str(folder))
+    file.unlink()
+    _export("localhost/assay-test-redis", [REDIS.removeprefix("docker.io/library/")], folder / "redis.tar")
 
 
 def _base() -> str:
