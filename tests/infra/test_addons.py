@@ -127,6 +127,20 @@ def test_the_mesh_is_of_the_chart_s_trust_domain_and_reachable() -> None:
     }
 
 
+def test_ray_s_own_traffic_stays_outside_of_the_mesh(helm: Path) -> None:
+    mesh = (*values("gpu"), "--set", "transport=mesh", "--set-json", "mtls=null")
+    for engine in of_kind(render_release(helm, *mesh), "RayService").values():
+        cluster = engine["spec"]["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            kept = group["template"]["metadata"]["annotations"]
+            inbound = kept["traffic.sidecar.istio.io/includeInboundPorts"].split(",")
+            outside = kept["traffic.sidecar.istio.io/excludeOutboundPorts"].split(",")
+            (container,) = group["template"]["spec"]["containers"]
+            ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+            assert inbound == [ports.pop("serve-grpc")]
+            assert set(ports.values()) <= set(outside)  # the head's: gcs-server, dashboard, client
+
+
 @pytest.mark.parametrize("file", ["issuer.yaml", "redis.yaml", "istio-network.yaml"])
 def test_manifests_are_valid(schemas: Schemas, file: str) -> None:
     faults = {found["kind"]: schemas.faults(found) for found in manifests(FOLDER / file)}
