@@ -20,7 +20,7 @@ BUF := .venv-lint/buf-$(BUF_VERSION)/node_modules/.bin/buf
 comma := ,
 # Engines of all services, and what one of them can do with an optional package.
 SERVICES := $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
-DISTRIBUTIONS := ./shared[server,s3,ray,models,plots] ./kernels[triton] $(SERVICES:%tom_verifier[engine]=%tom_verifier[engine$(comma)symbolic])
+DISTRIBUTIONS := ./shared[server,s3,ray,models,plots,deploy] ./kernels[triton] $(SERVICES:%tom_verifier[engine]=%tom_verifier[engine$(comma)symbolic])
 TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema kubernetes-validate openai pytest pytest-asyncio pytest-timeout types-protobuf
 METADATA := constraints.txt shared/pyproject.toml kernels/pyproject.toml $(wildcard services/*/pyproject.toml)
 SOURCES := shared/assay kernels/src $(wildcard services/*/src)
@@ -129,7 +129,7 @@ up-ray: setup ## all services, their heavy work on a Ray cluster started here, u
 	@exec $(BIN)/assay serve --engine ray $(ARGS)
 
 .PHONY: proto
-proto: setup ## Python stubs of protos/, written anew
+proto: setup ## what is made of protos/, written anew: Python stubs, and which methods a mesh may retry
 	@$(BIN)/python protos/generate.py
 
 # The contract as callers know it: `make lint` allows no change to it that would break them.
