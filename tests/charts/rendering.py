@@ -48,7 +48,11 @@ def render(helm: Path, combination: Combination, chart: Path = CHART) -> tuple[O
     """Every object, hooks and tests among them. AssertionError with Helm's words where it refuses."""
     ran = run_helm(helm, combination, chart)
     assert ran.returncode == 0, ran.stderr
-    return tuple(found for found in yaml.load_all(ran.stdout, Loader=yaml.CSafeLoader) if found)
+    return parsed(ran.stdout)
+
+
+def parsed(text: str) -> tuple[Object, ...]:
+    return tuple(found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found)
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> dict[str, Object]:

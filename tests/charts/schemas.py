@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import kubernetes_validate.utils
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
 from charts.custom_resources import GROUPS, CustomResources
 from charts.rendering import KUBERNETES, REPOSITORY, Object
+
+# It would read a version's definitions, some megabytes, anew for every object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
 # Objects without a closed schema, by the path at which anything goes. What the patch says, test_mesh.py holds.
 OPEN = {"EnvoyFilter": ["spec.configPatches.0.patch.value"]}
