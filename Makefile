@@ -70,11 +70,12 @@ setup: .venv/.ready ## everything installed into .venv (done by the others when 
 demo: setup ## a report card of a small model trained here, from nothing
 	@$(BIN)/assay demo $(ARGS)
 
-# Validators of the add-ons' custom resources, for the chart's tests.
+# What the tests of the chart hold it against, beside .venv-lint: validators of custom resources, and a linter whose
+# own requirements go with nobody else's.
 .venv-lint/custom-resources/.ready: tests/charts/package.json
 	@if ! command -v npm >/dev/null; then
-		[ "$${CI:-}" != true ] || { echo "make: the chart's custom resources are checked by npm's packages; install npm" >&2; exit 1; }
-		echo "make: the chart's custom resources not checked, since their validators come from npm and there is none"
+		[ "$${CI:-}" != true ] || { echo "make: validators of custom resources come from npm; install npm" >&2; exit 1; }
+		echo "make: custom resources in the chart not checked, since their validators come from npm and there is none"
 		exit 0
 	fi
 	mkdir -p $(@D)
@@ -82,18 +83,23 @@ demo: setup ## a report card of a small model trained here, from nothing
 	npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts --prefix $(@D)
 	touch $@
 
-.PHONY: custom-resources
-custom-resources: .venv-lint/.ready .venv-lint/custom-resources/.ready
+.venv-lint/checkov/.ready: tests/charts/checkov.txt
+	@"$(PYTHON)" -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install -qq -r $<
+	touch $@
+
+.PHONY: test-tools
+test-tools: .venv-lint/.ready .venv-lint/custom-resources/.ready .venv-lint/checkov/.ready
 
 .PHONY: test
-test: setup custom-resources ## linters, then all tests but the slow ones
+test: setup test-tools ## linters, then all tests but the slow ones
 	@status=0
 	$(MAKE) lint || status=$$?
 	$(BIN)/python -m pytest -m 'not slow' $(ARGS) || status=$$?
 	exit $$status
 
 .PHONY: test-all
-test-all: setup custom-resources ## linters, then all tests
+test-all: setup test-tools ## linters, then all tests
 	@status=0
 	$(MAKE) lint || status=$$?
 	$(BIN)/python -m pytest $(ARGS) || status=$$?
