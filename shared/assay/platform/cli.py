@@ -9,6 +9,7 @@ import click
 from assay.cli.session import print_json
 from assay.cli.tables import print_table
 from assay.platform.api import Cluster
+from assay.platform.cli_release import install, rollback, uninstall, upgrade
 from assay.platform.finding import failed
 from assay.platform.helm import Target
 from assay.platform.options import JSON, Memory, with_plan
@@ -47,3 +48,7 @@ def preflight_command(plan: Plan, gpu_memory: int, as_json: bool) -> int:
         warned = sum(each.result == "warn" for each in findings)
         click.echo(f"{len(findings)} checks: {len(wrong)} failed, {warned} warnings")
     return NOT_READY if wrong else 0
+
+
+for each in (install, upgrade, rollback, uninstall):
+    platform.add_command(each)
