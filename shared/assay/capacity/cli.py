@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -101,9 +102,8 @@ def plan_command(file: Path, values_out: Path | None, as_json: bool) -> None:
         click.echo(f"\n! {finding}")
     for limit in planned.broken:
         click.echo(f"\n! {limit.about}: {limit.reached:g} of {limit.most:g} ({limit.source}); {limit.then}")
-    click.echo("\nWhat it stands on:")
-    rows = [(path, f"{each.value:g}", each.basis, each.source) for path, each in sorted(figures.items())]
-    print_table(("figure", "value", "basis", "source"), rows, right=("value",))
+    click.echo("\nWhat it stands on (*: each that has no line of its own):")
+    print_table(("figure", "value", "basis", "source"), _grouped(figures), right=("value",))
 
 
 @capacity.command()
@@ -212,13 +212,15 @@ def check(arrivals: int, seed: int, as_json: bool) -> None:
             (
                 row.servers, f"{row.utilisation:.0%}", f"{row.arrival_scv:g}", f"{row.service_scv:g}",
                 f"{row.formula_s:.4f}", f"{row.simulated.mean_s:.4f} +- {row.simulated.mean_half:.4f}",
-                f"{row.error:+.0%}{'' if row.sure else ' (within)'}", f"{row.p99_error:+.0%}",
+                _error(row.error) + ("" if row.sure else " (within)"), _error(row.p99_error),
             )
             for row in rows
         ],
         right=("servers", "busy", "arrivals scv", "service scv", "formula", "error", "p99 error"),
     )  # fmt: skip
-    click.echo("\nMean waits in service times, by Allen-Cunneen and simulated. (within): inside the interval.")
+    click.echo(
+        "\nMean waits in service times, by Allen-Cunneen and simulated. (within): inside the interval. -: nobody waits."
+    )
 
 
 @capacity.command()
@@ -299,6 +301,10 @@ def _print_bounds(outcome: Any) -> None:
         click.echo(f"\n! {limit.about}: {limit.reached:g} of {limit.most:g} ({limit.source}). Then: {limit.then}.")
 
 
+def _error(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.0%}"
+
+
 def _three(values: Mapping[str, float]) -> tuple[str, str, str]:
     return _seconds(values.get("p50")), _seconds(values.get("p99")), _seconds(values.get("p99.9"))
 
@@ -307,6 +313,22 @@ def _seconds(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _grouped(figures: Mapping[str, Figure]) -> list[tuple[str, str, str, str]]:
+    """Rows with what is the same for every service or pool said once, assumptions first."""
+    same: dict[tuple[str, Figure], list[str]] = {}
+    for path, figure in figures.items():
+        top, *rest = path.split(".")
+        grouped = top in ("services", "pools")
+        name = ".".join([top, "*", *rest[1:]]) if grouped else path
+        same.setdefault((name, figure), []).append(rest[0] if grouped else "")
+    rows = []
+    for (name, figure), members in same.items():
+        shown = name if len(members) > 1 else name.replace("*", members[0])
+        rows.append((shown, f"{figure.value:g}", figure.basis, figure.source))
+    order = {basis: number for number, basis in enumerate(("assumed", "given", "documented", "measured"))}
+    return sorted(rows, key=lambda row: (order[row[2]], row[0]))
 
 
 def _figures(figures: Mapping[str, Figure]) -> dict[str, Any]:

@@ -15,12 +15,16 @@ WAITING, RUNNING, ENDED = range(3)
 
 
 class Call:
-    """work: seconds of a step, or turns of an answer. owner: the operation it is a step of, None for a caller's own."""
+    """work: seconds of a step, or turns of an answer. owner: the operation it is a step of, None for a caller's own.
 
-    __slots__ = ("arrived", "began", "deadline", "front", "owner", "replica", "state", "work")
+    came_by: the front; front: whose HAProxy chose the replica.
+    """
+
+    __slots__ = ("arrived", "began", "came_by", "deadline", "front", "owner", "replica", "state", "work")
 
     def __init__(self, arrived: float, work: float, deadline: float, front: int, owner: Any = None) -> None:
         self.arrived, self.work, self.deadline, self.front, self.owner = arrived, work, deadline, front, owner
+        self.came_by = front
         self.began = arrived
         self.state = WAITING
         self.replica: Replica | None = None

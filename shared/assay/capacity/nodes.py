@@ -28,14 +28,14 @@ class Pod:
 
 
 class Node:
-    """free: parts. images: of services whose image is there."""
+    """free: parts. images: when each service's image is there."""
 
     __slots__ = ("alive", "empty_since", "free", "images", "pods")
 
     def __init__(self, now: float) -> None:
         self.free = PARTS
         self.pods: dict[Pod, str] = {}
-        self.images: set[str] = set()
+        self.images: dict[str, float] = {}
         self.empty_since: float | None = now
         self.alive = True
 
@@ -69,7 +69,7 @@ class NodePool:
     def begin_with(self, count: int, images: set[str]) -> None:
         """Nodes that are there, with these images, when the time begins."""
         for _ in range(count):
-            self._add().images.update(images)
+            self._add().images.update(dict.fromkeys(images, 0.0))
 
     def place(self, pod: Pod, image: str) -> None:
         self.waiting.append((pod, image))
@@ -114,9 +114,8 @@ class NodePool:
             node.pods[pod] = image
             node.empty_since = None
             pod.node = node
-            pull = 0.0 if image in node.images else self.pool.image_pull_s
-            node.images.add(image)
-            self.events.after(pull + pod.start_s, self._join, pod)
+            pulled = node.images.setdefault(image, self.events.now + self.pool.image_pull_s)
+            self.events.at(max(pulled, self.events.now) + pod.start_s, self._join, pod)
         held.extend(self.waiting)
         self.waiting = held
 

@@ -36,6 +36,10 @@ BOUNDS: dict[str, tuple[str, str]] = {
         "Ray's autoscaler asks for AUTOSCALER_MAX_CONCURRENT_LAUNCHES pods at most every time it looks",
         "set that variable on the head, or keep engine.replicas.min near what a crowd needs",
     ),
+    "engine_busy": (
+        "every replica has `max_queued` calls waiting and refuses more (ENGINE_BUSY)",
+        "callers and operations try again, and then reach replicas that have come since",
+    ),
     "gpu_quota": (
         "pods wait for nodes that the pool's quota does not allow",
         "raise the quota; meanwhile lower engine.replicas.max of what matters less",

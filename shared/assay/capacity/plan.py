@@ -121,7 +121,9 @@ def mix_of(calls: Calls | None, operations: Operations | None) -> Mix:
     rate = sum(part[0] for part in parts)
     mean = sum(part[0] * part[1] for part in parts) / rate
     square = sum(part[0] * part[1] ** 2 * (1 + part[2]) for part in parts) / rate
-    return Mix(rate, mean, square / mean**2 - 1 if mean else 0.0, sum(part[0] * part[3] for part in parts) / rate)
+    return Mix(
+        rate, mean, max(0.0, square / mean**2 - 1) if mean else 0.0, sum(part[0] * part[3] for part in parts) / rate
+    )
 
 
 def _replicas(needs: ServiceNeeds, pool: Pool, margin: Margin) -> int:
@@ -266,12 +268,5 @@ def _findings(
             found.append(
                 f"services.{each.name}: {each.fronts.replicas} fronts for its {each.fronts.why}; HPA watches the CPU "
                 f"and will not add them, so set front.replicas to {each.fronts.replicas}"
-            )
-        if needs.batch is None and each.ongoing < needs.scaling.ongoing * 0.9 and needs.calls is not None:
-            found.append(
-                f"services.{each.name}: {each.replicas} replicas hold {each.ongoing:.2f} calls each, below the "
-                f"{needs.scaling.ongoing:g} that autoscaling aims at, so it would go down to about "
-                f"{max(1, math.ceil(each.ongoing * each.replicas / needs.scaling.ongoing))} and calls would wait; keep "
-                f"replicas.min at {each.replicas}"
             )
     return tuple(found)

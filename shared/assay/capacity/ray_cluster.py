@@ -20,13 +20,15 @@ from assay.capacity.specification import Cluster, Scaling
 GROUPS = 8
 TICK_S = 1.0  # Serve looks every 0.1 s; its delays are by the clock, so looking less often adds at most this
 WITHOUT_POD, LOADING, READY, DRAINING, GONE = range(5)
+NEVER = 1e18
 
 
 @dataclass(frozen=True)
 class Told:
-    """Whom a cluster tells: of a call that ended without a replica, of calls whose replica died, of a bound it met."""
+    """Whom a cluster tells: of a call that ended without a replica, or was not taken, of lost ones, of a bound met."""
 
     ended: Callable[[Call, bool], None]
+    refused: Callable[[Call], None]
     lost: Callable[[list[Call]], None]
     met: Callable[[str], None]
 
@@ -102,12 +104,21 @@ class RayCluster:
         """To the replica that the call's HAProxy chooses; without replicas it waits in Serve's own proxy."""
         chooser = self.chooser[call.front % len(self.chooser)]
         replica = chooser.least()
-        if replica is not None and (self.cluster.routing == "leastconn" or replica.open < replica.places):
+        if replica is None:
+            self.parked.append(call)
+        elif self.cluster.routing == "shared" and replica.open >= replica.places:
+            self.shared.append(call)
+            self._reports[0].open += 1
+        else:
+            waiting = replica.open - self.scaling.max_ongoing
+            if 0 <= self.scaling.max_queued <= waiting:
+                self.told.refused(call)
+                return
             chooser.sent(replica)
             self._take(replica, call)
             return
-        (self.parked if replica is None else self.shared).append(call)
-        self.events.at(call.deadline, self._expire, call)
+        if call.deadline < NEVER:
+            self.events.at(call.deadline, self._expire, call)
 
     def ended(self, call: Call) -> None:
         """A replica's call is over, one way or the other."""
@@ -118,11 +129,21 @@ class RayCluster:
         self._count(replica, -1)
         if replica.state == DRAINING and replica.open == 0:
             self._end(replica)
-        while self.shared and (free := chooser.least()) is not None and free.open < free.places:
-            waiting = self.shared.popleft()
-            if waiting.state == WAITING:
-                chooser.sent(free)
-                self._take(free, waiting)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        """Calls of the shared line to free places; parked ones as Serve's own proxy does, while replicas take them."""
+        chooser = self.chooser[0]
+        for line, most in ((self.shared, 0), (self.parked, self.scaling.max_ongoing)):
+            while line and (free := chooser.least()) is not None and free.open < (most or free.places):
+                waiting = line.popleft()
+                if line is self.shared:
+                    self._reports[0].open -= 1
+                if waiting.state == WAITING:
+                    # Its HAProxy is Serve's proxy; which front it came from no longer matters.
+                    waiting.front = 0
+                    chooser.sent(free)
+                    self._take(free, waiting)
 
     def _expire(self, call: Call) -> None:
         if call.state == WAITING and call.replica is None:
@@ -227,11 +248,7 @@ class RayCluster:
         if self.on_ready is not None and len(self.ready) >= self.target:
             self.on_ready()
             self.on_ready = None
-        for waiting in (self.parked, self.shared):
-            for _ in range(len(waiting)):
-                call = waiting.popleft()
-                if call.state == WAITING:
-                    self.send(call)
+        self._send_waiting()
 
     def _join_group(self, replica: Replica) -> None:
         if replica.state == READY:
@@ -326,9 +343,18 @@ class RayCluster:
         if self.live:
             self._meet_target()
 
+    def hand_over(self) -> list[Call]:
+        """Calls that have no replica yet, which are no longer this cluster's."""
+        waiting = [call for call in (*self.parked, *self.shared) if call.state == WAITING]
+        self._reports[0].open -= len(self.shared)
+        self.parked.clear()
+        self.shared.clear()
+        return waiting
+
     def close(self) -> None:
         """The whole cluster goes, with what it still answers."""
         self.live = False
+        self.told.lost(self.hand_over())
         for replica in list(self.replicas):
             self._end(replica, pod_lost=True)
         for pod in list(self.pods):

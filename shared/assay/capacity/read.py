@@ -209,6 +209,7 @@ def _scaling(section: Section, interactive: bool) -> Scaling:
         section.number("look_back_s", documented(30, f"{RAY}, AutoscalingConfig.look_back_period_s"), above=True),
         section.number("metrics_interval_s", documented(10, f"{RAY}, DEFAULT_METRICS_INTERVAL_S"), above=True),
         section.whole("max_ongoing", documented(64, f"{ENGINE}: max_ongoing_requests"), least=1),
+        section.whole("max_queued", documented(-1, f"{ENGINE} sets none: max_queued_requests"), least=-1),
         section.number("idle_s", documented(300, "idleTimeoutSeconds of charts/assay/templates/engine.yaml")),
         section.flag("conservative", False),
         section.number("drain_s", documented(120, f"{ENGINE}: DRAIN_S")),

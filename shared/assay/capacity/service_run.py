@@ -8,14 +8,14 @@ from random import Random
 
 from assay.capacity.events import Events
 from assay.capacity.front import Fronts
-from assay.capacity.line import WAITING, BatchReplica, Call, Replica, StepReplica
+from assay.capacity.line import ENDED, BatchReplica, Call, Replica, StepReplica
 from assay.capacity.nodes import NodePool, parts_of
 from assay.capacity.outcome import Tally
-from assay.capacity.ray_cluster import RayCluster, Told
+from assay.capacity.ray_cluster import NEVER, RayCluster, Told
 from assay.capacity.specification import Cluster, ServiceNeeds
 from assay.capacity.times import times_of
 
-NEVER = 1e18
+RETRY_S = 2.0  # RETRY_AFTER_S of shared/assay/engine/on_serve.py
 DELETION_DELAY_S = 300.0  # engine.upgrade.deletionDelaySeconds
 
 
@@ -106,7 +106,7 @@ class ServiceRun:
         if call.owner is not None:
             self._step_ended(call.owner)
             return
-        self.fronts.in_flight[call.front] -= 1
+        self.fronts.in_flight[call.came_by] -= 1
         tally, now = self.tally, self.events.now
         tally.open -= 1
         if ok:
@@ -122,13 +122,24 @@ class ServiceRun:
     def _lost(self, calls: list[Call]) -> None:
         """Callers are told UNAVAILABLE; operations do the step again."""
         for call in calls:
+            call.state = ENDED
             if call.owner is not None:
                 self.tally.steps_redone += 1
-                self.active.send(Call(self.events.now, next(self._step), NEVER, call.front, call.owner))
+                self.active.send(Call(self.events.now, next(self._step), NEVER, call.came_by, call.owner))
                 continue
-            self.fronts.in_flight[call.front] -= 1
+            self.fronts.in_flight[call.came_by] -= 1
             self.tally.open -= 1
             self.tally.lost += 1
+
+    def _refused(self, call: Call) -> None:
+        """ENGINE_BUSY: callers are told so, operations try again."""
+        self._met("engine_busy")
+        if call.owner is not None:
+            self.events.after(RETRY_S, self._relayed, call)
+            return
+        self.fronts.in_flight[call.came_by] -= 1
+        self.tally.open -= 1
+        self.tally.refused += 1
 
     # Operations.
 
@@ -188,9 +199,8 @@ class ServiceRun:
 
         def switch() -> None:
             self.active = new
-            for call in [call for call in old.parked if call.state == WAITING]:
+            for call in old.hand_over():
                 new.send(call)
-            old.parked.clear()
             self.events.after(DELETION_DELAY_S, lambda _: self._close(old))
 
         if self.needs.upgrade == "None":
@@ -209,7 +219,7 @@ class ServiceRun:
     def _new_cluster(self, initial: int, *, warm: bool) -> RayCluster:
         cluster = RayCluster(
             self.needs.name, self.needs.scaling, self.cluster, self.pool, parts_of(self.pool.pool, self.needs),
-            self.events, self._make, Told(self._ended, self._lost, self._met),
+            self.events, self._make, Told(self._ended, self._refused, self._lost, self._met),
             fronts=len(self.fronts.free_at), initial=initial, warm=warm,
         )  # fmt: skip
         self._clusters.append(cluster)

@@ -73,7 +73,10 @@ class Front:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Of Serve's autoscaler, as the engine sets it, and of the Ray cluster under it."""
+    """Of Serve's autoscaler, as the engine sets it, and of the Ray cluster under it.
+
+    max_queued: calls that a replica lets wait beyond max_ongoing; -1 for any number.
+    """
 
     min_replicas: int
     max_replicas: int
@@ -83,6 +86,7 @@ class Scaling:
     look_back_s: float
     metrics_interval_s: float
     max_ongoing: int
+    max_queued: int
     idle_s: float
     conservative: bool
     drain_s: float
