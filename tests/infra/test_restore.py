@@ -1,4 +1,4 @@
-"""What the runbook says of a restored store, on a real MinIO: a copy of a bucket that was taken in the midst of work."""
+"""What the runbook says of a restored store, on a real MinIO: a copy of a bucket, taken in the midst of work."""
 
 from __future__ import annotations
 
