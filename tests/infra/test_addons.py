@@ -11,7 +11,7 @@ import yaml
 from charts.rendering import of_kind
 from charts.schemas import Schemas
 
-from infra.rendering import INFRA, NAMESPACE, manifests, render_release, values
+from infra.rendering import INFRA, NAMESPACE, REPOSITORY, manifests, render_release, values
 
 FOLDER = INFRA / "addons"
 ADDONS: list[dict[str, str]] = yaml.safe_load((FOLDER / "versions.yaml").read_text())["addons"]
@@ -47,7 +47,7 @@ def test_the_readme_says_what_each_is_for_and_whether_it_was_tried() -> None:
 
 def test_every_values_file_is_of_an_add_on() -> None:
     named = {addon["values"] for addon in ADDONS if "values" in addon}
-    others = {"versions.yaml", "assay-values.yaml", "issuer.yaml", "redis.yaml", "istio-network.yaml"}
+    others = {"versions.yaml", "assay-values.yaml", "issuer.yaml", "redis.yaml"}
     assert named | others == {path.name for path in FOLDER.glob("*.yaml")}
 
 
@@ -116,15 +116,10 @@ def test_the_issuer_is_the_one_that_the_chart_names(chart: tuple[dict[str, Any],
     assert len(caller["spec"]["uris"]) == 1  # a front takes no other
 
 
-def test_the_mesh_is_of_the_chart_s_trust_domain_and_reachable() -> None:
-    istiod = values_of("istiod")
-    defaults = yaml.safe_load((INFRA.parent / "charts/assay/values.yaml").read_text())
-    assert istiod["meshConfig"]["trustDomain"] == defaults["mesh"]["trustDomain"]
-    (policy,) = manifests(FOLDER / "istio-network.yaml")
-    (opened,) = policy["spec"]["egress"]
-    assert opened["to"][0]["namespaceSelector"]["matchLabels"] == {
-        "kubernetes.io/metadata.name": namespace_of("istiod")
-    }
+def test_the_mesh_is_the_one_that_the_chart_expects() -> None:
+    mesh = yaml.safe_load((REPOSITORY / "charts/assay/values.yaml").read_text())["mesh"]
+    assert values_of("istiod")["meshConfig"]["trustDomain"] == mesh["trustDomain"]
+    assert namespace_of("istiod") == mesh["controlNamespace"]  # where sidecars may go for their configuration
 
 
 def test_ray_s_own_traffic_stays_outside_of_the_mesh(helm: Path) -> None:
@@ -141,7 +136,7 @@ def test_ray_s_own_traffic_stays_outside_of_the_mesh(helm: Path) -> None:
             assert set(ports.values()) <= set(outside)  # the head's: gcs-server, dashboard, client
 
 
-@pytest.mark.parametrize("file", ["issuer.yaml", "redis.yaml", "istio-network.yaml"])
+@pytest.mark.parametrize("file", ["issuer.yaml", "redis.yaml"])
 def test_manifests_are_valid(schemas: Schemas, file: str) -> None:
     faults = {found["kind"]: schemas.faults(found) for found in manifests(FOLDER / file)}
     assert {kind: found for kind, found in faults.items() if found} == {}
