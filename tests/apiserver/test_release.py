@@ -176,12 +176,8 @@ def state_of(scene: Scene) -> dict[str, str]:
     """Everything in the namespace, with the version of each."""
     where = scene.target.namespace
     found = {"": scene.cluster.get(f"/api/v1/namespaces/{where}")["metadata"]["resourceVersion"]}
-    for path in (
-        "/api/v1/namespaces/{}/secrets",
-        "/api/v1/namespaces/{}/services",
-        "/apis/apps/v1/namespaces/{}/deployments",
-    ):
-        for each in scene.cluster.list(path.format(where)):
+    for version, kind in (("v1", "Secret"), ("v1", "Service"), ("apps/v1", "Deployment")):
+        for each in scene.cluster.list(scene.cluster.path_of(version, kind, where)):
             found[each["metadata"]["name"]] = each["metadata"]["resourceVersion"]
     return found
 

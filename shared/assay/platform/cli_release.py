@@ -126,7 +126,7 @@ def _agreed(changes: Sequence[Change], question: str, yes: bool, as_json: bool) 
             else:
                 for line in change.text.splitlines():
                     click.secho(plain(line), fg=COLOURS.get(line[:1]))
-        counted = Counter(change.verb for change in changes)
+        counted: Counter[str] = Counter(change.verb for change in changes)
         verbs = (("create", "new"), ("change", "changed"), ("delete", "removed"), ("same", "as they are"))
         click.echo(", ".join(f"{counted[verb]} {word}" for verb, word in verbs if counted[verb]))
     _ask(question, yes, as_json)

@@ -121,9 +121,11 @@ class Helm:
         chosen = ["--revision", str(revision)] if revision else []
         return documents(self._here(["get", "manifest", self.target.release, *chosen], QUICK_S))
 
-    def values(self) -> Object:
-        """What was set over the chart's values. NotFound where there is no such release."""
-        return json.loads(self._here(["get", "values", self.target.release, "--output", "json"], QUICK_S)) or {}
+    def values(self, *, everything: bool = False) -> Object:
+        """What was set over the chart's values, or all of them. NotFound where there is no such release."""
+        more = ["--all"] if everything else []
+        found = self._here(["get", "values", self.target.release, "--output", "json", *more], QUICK_S)
+        return dict(json.loads(found) or {})
 
     def version(self) -> str:
         return self._run(["version", "--short"], QUICK_S).strip()

@@ -13,7 +13,12 @@ from assay.platform.workloads import GPU, Resources, requests_of
 
 PRODUCT, MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
 SHOWN = {"cpu": "CPU", "memory": "memory", GPU: "GPUs"}
-SCARCE = {"cpu": "too little CPU", "memory": "too little memory", GPU: "too few GPUs", "pods": "no place for a pod"}
+SCARCE = {
+    "cpu": "too little CPU free",
+    "memory": "too little memory free",
+    GPU: "too few GPUs free",
+    "pods": "no place for a pod",
+}
 
 
 @dataclass
@@ -125,7 +130,7 @@ def refuses(node: Node, pod: Mapping[str, Any], amounts: Resources) -> str | Non
     if (taint := untolerated(node, pod)) is not None:
         return f"have the taint {taint['key']}={taint.get('value', '')}:{taint['effect']}"
     if (lacking := node.lacks(amounts)) is not None:
-        return f"have {SCARCE[lacking]} free"
+        return f"have {SCARCE[lacking]}"
     return None
 
 

@@ -102,9 +102,7 @@ def _rollout(live: Object) -> Part:
     ready = min(updated, available)
     done = seen and ready >= wanted and status.get("replicas", 0) == updated
     note = "" if done else "old pods still serve" if available and updated < wanted else "starting"
-    return Part(
-        live["kind"], live["metadata"]["name"], ready if done else min(ready, wanted), wanted, available, done, note
-    )
+    return Part(live["kind"], live["metadata"]["name"], min(ready, wanted), wanted, available, done, note)
 
 
 def _engine(live: Object) -> Part:

@@ -51,7 +51,7 @@ class Release:
         self.helm = Helm(plan.target)
 
     def prepare_install(self) -> Prepared:
-        """Raises FailedPrecondition where the namespace is someone else's, the release is there, or the server refuses."""
+        """Raises FailedPrecondition: the namespace is another's, the release is there, or the server refuses."""
         namespace = ownership.read_namespace(self.cluster, self.target.namespace)
         decided = ownership.claim(self.cluster, self.target, namespace)
         if decided.state == "foreign":
@@ -76,7 +76,7 @@ class Release:
             raise
         return self._carried_out(
             lambda: self.helm.install(self.plan.chart, self.plan.values, timeout_s=timeout_s),
-            prepared.objects, timeout_s, on_parts, "see `assay platform status`, or remove it with `assay platform uninstall`",
+            prepared.objects, timeout_s, on_parts, "see `assay platform status`, or `assay platform uninstall` it",
         )  # fmt: skip
 
     def prepare_upgrade(self) -> Prepared:

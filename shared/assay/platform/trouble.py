@@ -27,7 +27,7 @@ class Trouble:
 
 
 def troubles(cluster: Cluster, target: Target) -> list[Trouble]:
-    """Alike ones once, the first few. Never raises for what cannot be read: it is asked when something failed already."""
+    """Alike ones once, the first few. What cannot be read is one too: it is asked when something failed already."""
     found: dict[tuple[str, str], Trouble] = {}
     inside = f"/api/v1/namespaces/{target.namespace}"
     ours = f"app.kubernetes.io/instance={target.release}"
@@ -61,9 +61,7 @@ def of_pod(cluster: Cluster, pod: Object) -> Iterator[Trouble]:
             yield Trouble(where, waiting.get("reason") or "Error", f"{killed}{code}; its last lines: {said}")
         elif waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
             yield Trouble(where, waiting["reason"], waiting.get("message", container.get("image", "")))
-        elif (
-            container.get("state", {}).get("running") and not container.get("ready") and container.get("started", True)
-        ):
+        elif container.get("state", {}).get("running") and not container.get("ready"):
             yield Trouble(
                 where, "NotReady", _warning(cluster, pod) or "runs, and its readiness probe has not passed yet"
             )

@@ -1,0 +1,226 @@
+"""What a release is doing, a call to each of its services, and all of it in a file: pods are played, the rest is real.
+
+Logs and ports of pods come by way of the real API server from a played kubelet; what listens there are real fronts.
+"""
+
+from __future__ import annotations
+
+import base64
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from probe.operations import start
+from probe.service import FULL_NAME
+from probe.service_process import ServiceProcess
+from probe.serving import serving_in_thread
+
+from apiserver.kubelet import Kubelet
+from apiserver.scene import GPU, Scene, namespace, node
+from apiserver.server import ApiServer
+from assay.errors import AlreadyExists, NotFound
+from assay.platform.bundle import bundle
+from assay.platform.helm import Helm
+from assay.platform.ownership import LABEL
+from assay.platform.smoke import smoke
+from assay.platform.status import status
+from assay.platform.trouble import troubles
+
+PORT = 50051
+SERVICES = ("moe_router", "probe")
+
+
+@pytest.fixture(scope="module")
+def kubelet(api_server: ApiServer) -> Iterator[Kubelet]:
+    """Of the node `played`."""
+    played = Kubelet(api_server.home / "pki/apiserver.crt", api_server.home / "pki/apiserver.key")
+    scene_node = node("played", gpus=8, product="NVIDIA-PLAYED")
+    scene_node["status"] |= played.status()
+    cluster = api_server.cluster()
+    cluster.apply(scene_node, manager="test")
+    cluster.patch("/api/v1/nodes/played/status", {"status": scene_node["status"]})
+    yield played
+    cluster.delete("/api/v1/nodes/played")
+    played.stop()
+
+
+@pytest.fixture
+def running(scene: Scene, kubelet: Kubelet) -> Scene:
+    """A release of two services, installed by Helm, with a pod of each front and one of an engine."""
+    scene.sets += [
+        f"services.probe.grpcService={FULL_NAME}",
+        "defaults.front.replicas=2",
+        "defaults.engine.resources.gpus=4",
+    ]
+    scene.sets[3] = scene.sets[3].replace(GPU, "NVIDIA-PLAYED")
+    scene.put(namespace(scene.target.namespace, **{LABEL: scene.target.release}))
+    plan = scene.plan()
+    Helm(plan.target).install(plan.chart, plan.values, timeout_s=30)
+    for name in SERVICES:
+        scene.put(pod(scene, f"{name.replace('_', '-')}-1", name, "front"))
+    scene.put(pod(scene, "engine-1", "moe_router", "engine", gpus=4))
+    return scene
+
+
+def pod(scene: Scene, name: str, service: str, component: str, *, gpus: int = 0, **status: Any) -> dict[str, Any]:
+    labels = {"instance": scene.target.release, "name": service.replace("_", "-"), "component": component}
+    container = {
+        "name": component,
+        "image": "any:1",
+        "resources": {"limits": {"nvidia.com/gpu": str(gpus)} if gpus else {}},
+    }
+    states = [
+        {"name": component, "image": "any:1", "imageID": "", "ready": True, "restartCount": 3, "state": {"running": {}}}
+    ]
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": states}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": scene.target.namespace,
+            "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()},
+        },
+        "spec": {"nodeName": "played", "containers": [container]},
+        "status": status or ready,
+    }
+
+
+def report(scene: Scene, version: str, plural: str, name: str, **status: Any) -> None:
+    """As a controller reports on an object of the release."""
+    path = f"/apis/{version}/namespaces/{scene.target.namespace}/{plural}/{name}/status"
+    scene.cluster.patch(path, {"status": status})
+
+
+def test_one_table_of_fronts_applications_gpus_and_operations(running: Scene, kubelet: Kubelet, tmp_path: Path):
+    report(running, "apps/v1", "deployments", "trial-assay-probe", replicas=2, readyReplicas=1, availableReplicas=1)
+    deployments = {"engine": {"status": "HEALTHY"}, "router": {"status": "UPDATING"}}
+    application = {"status": "RUNNING", "serveDeploymentStatuses": deployments}
+    report(
+        running, "ray.io/v1", "rayservices", "trial-assay-moe-router-engine",
+        activeServiceStatus={"applicationStatuses": {"moe_router": application}},
+    )  # fmt: skip
+    with serving_in_thread(f"file://{tmp_path}/store") as address, grpc.insecure_channel(address) as channel:
+        start(channel, "Spin", "1")
+        kubelet.ports["probe-1", PORT] = int(address.rpartition(":")[2])
+        kubelet.ports.pop(("moe-router-1", PORT), None)
+        rows, notes = status(running.cluster, running.target)
+    assert notes == []
+    found = {row.part: row for row in rows}
+    probe = found["trial-assay-probe"]
+    assert (probe.ready, probe.wanted, probe.restarts, probe.operations) == (1, 2, 3, 1)
+    assert probe.image == "assay-probe-front:0.1.0"
+    # Nothing listens behind the other front's port: said, and not a 0.
+    assert (found["trial-assay-moe-router"].operations, found["trial-assay-moe-router"].why != "") == (None, True)
+    engine = found["trial-assay-moe-router-engine: moe_router"]
+    assert (engine.state, engine.ready, engine.wanted) == ("RUNNING", 1, 2)
+    assert "no word from KubeRay" in found["trial-assay-probe-engine"].state
+    gpus = found["GPUs of gpu"]
+    assert (gpus.ready, gpus.wanted) == (4, 8)
+
+
+def test_a_real_call_to_every_service(running: Scene, kubelet: Kubelet, tmp_path: Path):
+    front = ServiceProcess("moe_router", f"file://{tmp_path}/store")
+    try:
+        with serving_in_thread(f"file://{tmp_path}/store") as address:
+            kubelet.ports["moe-router-1", PORT] = int(front.address.rpartition(":")[2])
+            kubelet.ports["probe-1", PORT] = int(address.rpartition(":")[2])
+            answers = {each.service: each for each in smoke(running.cluster, running.target, timeout_s=20)}
+        assert {name: each.ok for name, each in answers.items()} == {"moe_router": True, "probe": True}
+        assert answers["moe_router"].said == "health SERVING, DescribeModel answered INVALID_ARGUMENT"
+        assert "port forwarded" in answers["moe_router"].how
+        # One address that has only one of them.
+        answers = {
+            each.service: each for each in smoke(running.cluster, running.target, address=front.address, timeout_s=2)
+        }
+        assert (answers["moe_router"].ok, answers["probe"].ok) == (True, False)
+    finally:
+        front.stop()
+    answers = {each.service: each for each in smoke(running.cluster, running.target, timeout_s=1)}
+    assert not answers["moe_router"].ok
+
+
+def test_without_a_release_there_is_nothing_to_see(scene: Scene):
+    for look in (status, smoke):
+        with pytest.raises(NotFound, match="there is no release trial"):
+            look(scene.cluster, scene.target)
+
+
+WAITING = {
+    "image": ({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}, {}, "ImagePullBackOff"),
+    "config": ({"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}, {}, "CreateContainerConfigError"),
+    "crash": ({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 3, "reason": "Error"}}, "CrashLoopBackOff"),
+    "memory": ({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, {}, "Error"),
+}  # fmt: skip
+
+
+def test_why_pods_do_not_get_ready(running: Scene, kubelet: Kubelet):
+    for name, (state, last, _) in WAITING.items():
+        container = {"name": name, "image": "any:1", "imageID": "", "ready": False, "restartCount": 7,
+                     "state": state, "lastState": last}  # fmt: skip
+        found = pod(running, f"bad-{name}", "moe_router", "front", phase="Pending", containerStatuses=[container])
+        found["spec"]["containers"][0]["name"] = name
+        running.put(found)
+    kubelet.logs["crash.previous"] = "starting\nASSAY_STORE: names no bucket\npassword=hunter2hunter2\n"
+    kubelet.logs["memory"] = "loading\n"
+    said = {each.what: each for each in troubles(running.cluster, running.target)}
+    assert {each.reason for each in said.values()} >= {reason for _, _, reason in WAITING.values()}
+    crash = said["bad-crash (crash)"].detail
+    assert "exit code 3, 7 restarts" in crash
+    assert "ASSAY_STORE: names no bucket" in crash
+    assert "hunter2" not in crash
+    assert "out of memory" in said["bad-memory (memory)"].detail
+
+
+PLANTED = {
+    "stored": "planted-in-a-secret-1f9c",
+    "literal": "planted-in-the-environment-77ab",
+    "address": "planted-in-an-address-c0de",
+    "bearer": "planted-in-a-header-55aa",
+    "query": "planted-in-a-query-31fe",
+}
+
+
+def test_no_secret_gets_into_a_bundle(running: Scene, kubelet: Kubelet, tmp_path: Path):
+    where = running.target.namespace
+    running.make_secret("planted", hidden=PLANTED["stored"])
+    planted = pod(running, "planted", "moe_router", "front")
+    planted["spec"]["containers"][0]["env"] = [
+        {"name": "SOME_API_KEY", "value": PLANTED["literal"]},
+        {"name": "CACHE", "value": f"redis://:{PLANTED['address']}@redis:6379/0"},
+        {"name": "HARMLESS", "value": f"prefix {PLANTED['stored']}"},
+        {"name": "SHOWN", "value": "this one stays"},
+    ]
+    running.put(planted)
+    kubelet.logs["front"] = kubelet.logs["front.previous"] = (
+        f"a line that stays\nauthorization: Bearer {PLANTED['bearer']}\n"
+        f"GET /bucket?X-Amz-Signature={PLANTED['query']}&x=1\nkey is {PLANTED['stored']}\n"
+    )
+    meta = {"name": "event", "namespace": where}
+    about = {"kind": "Pod", "namespace": where, "name": "planted"}
+    running.put({"apiVersion": "v1", "kind": "Event", "metadata": meta, "involvedObject": about, "reason": "Failed",
+                 "message": f"cannot mount {PLANTED['stored']}", "type": "Warning"})  # fmt: skip
+    plan = running.plan(f"administrators[0]={PLANTED['stored']}")
+    Helm(plan.target).upgrade(plan.chart, plan.values, timeout_s=30)
+
+    file = tmp_path / "bundle.tar.gz"
+    names = bundle(running.cluster, running.target, file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as archive:
+        texts = {name: archive.extractfile(name).read().decode() for name in archive.getnames()}  # type: ignore[union-attr]
+    everything = "\n".join([*texts, *texts.values()])
+    for what, secret in PLANTED.items():
+        assert secret not in everything, what
+        assert base64.b64encode(secret.encode()).decode() not in everything, what
+    # That the archive says anything at all.
+    assert "a line that stays" in texts["logs/planted/front.log"]
+    assert "this one stays" in texts["objects/Pod.yaml"]
+    assert {"versions.yaml", "helm/values.yaml", "objects/RayService.yaml", "objects/Event.yaml"} <= set(names)
+    secrets = {each["metadata"]["name"]: each for each in yaml.safe_load(texts["objects/Secret.yaml"])}
+    assert secrets["planted"]["data"] == {"hidden": "(removed)"}
+    with pytest.raises(AlreadyExists):
+        bundle(running.cluster, running.target, file)
