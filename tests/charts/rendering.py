@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,28 @@ def render(helm: Path, combination: Combination, chart: Path = CHART) -> tuple[O
     """Every object, hooks and tests among them. AssertionError with Helm's words where it refuses."""
     ran = run_helm(helm, combination, chart)
     assert ran.returncode == 0, ran.stderr
-    return tuple(found for found in yaml.load_all(ran.stdout, Loader=yaml.CSafeLoader) if found)
+    return parsed(ran.stdout)
+
+
+def parsed(text: str) -> tuple[Object, ...]:
+    return tuple(found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found)
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> dict[str, Object]:
     return {found["metadata"]["name"]: found for found in objects if found["kind"] == kind}
+
+
+def pods_of(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
+    """(component, pod template) of everything that becomes pods."""
+    for found in objects:
+        templates: list[Object] = []
+        match found["kind"]:
+            case "Pod":
+                templates = [found]
+            case "Deployment" | "StatefulSet" | "Job":
+                templates = [found["spec"]["template"]]
+            case "RayService":
+                cluster = found["spec"]["rayClusterConfig"]
+                templates = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+        for template in templates:
+            yield template["metadata"]["labels"]["app.kubernetes.io/component"], template

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charts.matrix import combinations
-from charts.rendering import Combination, Object, of_kind, render
+from charts.rendering import Combination, Object, of_kind, pods_of, render
 
 MATRIX = combinations()
 # Which keys of which secrets a container may see, by the component it is.
 STORE, TOKEN, REDIS = {"accessKey", "secretKey"}, {"token"}, {"password"}
 MAY_READ = {"front": STORE | TOKEN, "engine": STORE | TOKEN, "store": STORE, "hook": STORE, "test": set()}
-
-
-def pods_of(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
-    """(component, pod template) of everything that becomes pods."""
-    for found in objects:
-        templates: list[Object] = []
-        match found["kind"]:
-            case "Pod":
-                templates = [found]
-            case "Deployment" | "StatefulSet" | "Job":
-                templates = [found["spec"]["template"]]
-            case "RayService":
-                cluster = found["spec"]["rayClusterConfig"]
-                templates = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
-        for template in templates:
-            yield template["metadata"]["labels"]["app.kubernetes.io/component"], template
 
 
 @pytest.fixture(params=MATRIX, ids=lambda each: each.name)

@@ -10,6 +10,15 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/*
+Ray's nodes find each other by address, on ports that no Service lists: a sidecar would send to them in the clear, and
+that of the other side refuse it. Only Serve's port goes through the mesh; infra/addons/README.md says more.
+*/}}
+{{- define "assay.ray.mesh" -}}
+traffic.sidecar.istio.io/includeInboundPorts: "9000"
+traffic.sidecar.istio.io/excludeOutboundPorts: "6379,8265,10001"
+{{- end }}
+
 {{/* Takes {root, image}. */}}
 {{- define "assay.ray.container" -}}
 image: {{ .image }}
