@@ -95,15 +95,19 @@ test-tools: .venv-lint/.ready .venv-lint/custom-resources/.ready .venv-lint/chec
 test: setup test-tools ## linters, then all tests but the slow ones
 	@status=0
 	$(MAKE) lint || status=$$?
-	$(BIN)/python -m pytest -m 'not slow' $(ARGS) || status=$$?
+	$(BIN)/python -m pytest -m 'not slow and not cluster' $(ARGS) || status=$$?
 	exit $$status
 
 .PHONY: test-all
-test-all: setup test-tools ## linters, then all tests
+test-all: setup test-tools ## linters, then all tests but those on Kubernetes
 	@status=0
 	$(MAKE) lint || status=$$?
-	$(BIN)/python -m pytest $(ARGS) || status=$$?
+	$(BIN)/python -m pytest -m 'not cluster' $(ARGS) || status=$$?
 	exit $$status
+
+.PHONY: test-cluster
+test-cluster: setup ## the chart, its images and the deploy tool on a real Kubernetes: one started here, or KUBECONFIG's
+	@$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 # From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
 BENCHES := batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity paraphrases belief_verifier bigtom

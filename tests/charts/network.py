@@ -35,7 +35,7 @@ def pods_rendered(objects: Sequence[Object], namespace: str) -> list[Endpoint]:
     found = []
     for component, template in pods_of(objects):
         labels = dict(template["metadata"]["labels"])
-        name = f"{component} {labels['app.kubernetes.io/name']}"
+        name = f"{component} {labels['assay/service']}"
         first = template["spec"]["containers"][0]["name"]
         if first in ("ray-head", "ray-worker"):  # KubeRay labels its pods so
             labels["ray.io/node-type"] = first.removeprefix("ray-")

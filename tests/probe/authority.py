@@ -31,15 +31,23 @@ class Authority:
         self.pem = certificate.public_bytes(serialization.Encoding.PEM)
         (folder / "authority.pem").write_bytes(self.pem)
 
-    def certificate(self, uris: Sequence[str], *, server: bool = False) -> tuple[bytes, bytes]:
-        """Key and certificate in PEM for a holder with these URI names (and localhost, for a server)."""
+    def certificate(
+        self, uris: Sequence[str], *, server: bool = False, hosts: Sequence[str] = ()
+    ) -> tuple[bytes, bytes]:
+        """Key and certificate in PEM for a holder with these URI names (and localhost, for a server).
+
+        hosts: names that a holder serves under who also calls others.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
         if server:
             names += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        names += [x509.DNSName(host) for host in hosts]
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH if server or hosts else ExtendedKeyUsageOID.CLIENT_AUTH]
+        if hosts:
+            usages.append(ExtendedKeyUsageOID.CLIENT_AUTH)
         builder = self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "holder")]), key).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
+            x509.ExtendedKeyUsage(usages), critical=False
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

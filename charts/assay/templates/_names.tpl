@@ -19,10 +19,10 @@
 {{- with .root.Values.image.registry }}{{ . }}/{{ end }}assay-{{ replace "_" "-" .service }}-{{ .part }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}
 {{- end }}
 
-{{/* Takes {root, service, part}. */}}
+{{/* Takes {root, service, part}. Not by app.kubernetes.io/name, which KubeRay's Services want for themselves. */}}
 {{- define "assay.selector" -}}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/name: {{ replace "_" "-" .service }}
+assay/service: {{ replace "_" "-" .service }}
 app.kubernetes.io/component: {{ .part }}
 {{- end }}
 
@@ -30,9 +30,15 @@ app.kubernetes.io/component: {{ .part }}
 {{ include "assay.selector" . | fromYaml | toJson }}
 {{- end }}
 
-{{- define "assay.labels" -}}
+{{/* Of pods. No version: a label that changes would roll what has not. */}}
+{{- define "assay.podLabels" -}}
 {{ include "assay.selector" . }}
 app.kubernetes.io/part-of: assay
+{{- end }}
+
+{{- define "assay.labels" -}}
+{{ include "assay.podLabels" . }}
+app.kubernetes.io/name: {{ replace "_" "-" .service }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
