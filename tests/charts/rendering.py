@@ -26,16 +26,18 @@ class Combination:
     name: str
     files: tuple[str, ...]
     sets: tuple[tuple[str, str], ...] = ()
+    release: str = "trial"
 
     @classmethod
-    def of(cls, name: str, files: Sequence[str] = ("laptop",), **sets: Any) -> Combination:
+    def of(cls, name: str, files: Sequence[str] = ("laptop",), release: str = "trial", **sets: Any) -> Combination:
         """sets: values by their path, with a double underscore for each dot."""
         texts = tuple((path.replace("__", "."), json.dumps(value)) for path, value in sets.items())
-        return cls(name, tuple(f"values-{file}.yaml" for file in files), texts)
+        return cls(name, tuple(f"values-{file}.yaml" for file in files), texts, release)
 
 
 def run_helm(helm: Path, combination: Combination, chart: Path = CHART) -> subprocess.CompletedProcess[str]:
-    command = [str(helm), "template", "trial", str(chart), "--namespace", "assay", "--kube-version", KUBERNETES[-1]]
+    command = [str(helm), "template", combination.release, str(chart), "--namespace", "assay"]
+    command += ["--kube-version", KUBERNETES[-1]]
     for file in combination.files:
         command += ["--values", str(chart / file)]
     for path, value in combination.sets:

@@ -12,9 +12,6 @@ from charts.matrix import combinations
 from charts.rendering import Combination, Object, of_kind, pods_of, render
 
 MATRIX = combinations()
-# Which keys of which secrets a container may see, by the component it is.
-STORE, TOKEN, REDIS = {"accessKey", "secretKey"}, {"token"}, {"password"}
-MAY_READ = {"front": STORE | TOKEN, "engine": STORE | TOKEN, "store": STORE, "hook": STORE, "test": set()}
 
 
 @pytest.fixture(params=MATRIX, ids=lambda each: each.name)
@@ -33,6 +30,7 @@ def test_every_container_is_confined_and_bounded(objects: tuple[Object, ...]) ->
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+            assert "envFrom" not in container
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert "memory" in container["resources"]["limits"]
 
@@ -50,14 +48,6 @@ def test_every_front_has_probes_a_budget_and_a_policy(objects: tuple[Object, ...
         assert name in policies or not policies
         drain, grace = (int(_environment(container)[key]) for key in ("ASSAY_DRAIN_S", "ASSAY_GRACE_S"))
         assert front["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + grace
-
-
-def test_no_container_reads_a_secret_that_it_does_not_use(objects: tuple[Object, ...]) -> None:
-    for component, pod in pods_of(objects):
-        for container in pod["spec"]["containers"]:
-            sources = [each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "valueFrom" in each]
-            assert {source["key"] for source in sources} <= MAY_READ[component]
-            assert "envFrom" not in container
 
 
 def test_only_ray_heads_get_a_token_of_the_api_server(objects: tuple[Object, ...]) -> None:
