@@ -1,4 +1,4 @@
-"""A kubelet as far as the API server asks one: logs of containers, and ports of pods, which are ports on loopback here."""
+"""A kubelet as far as the API server asks one: logs of containers, and ports of pods, which are loopback's here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROTOCOL = "v4.channel.k8s.io"
 
 
 class Kubelet:
-    """logs: text by container's name, `NAME.previous` for the run before. ports: what listens here, by a pod and its port."""
+    """logs: text by container's name, `NAME.previous` for the run before. ports: what listens here, by pod and port."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         self.logs: dict[str, str] = {}

@@ -150,12 +150,14 @@ def test_without_a_release_there_is_nothing_to_see(scene: Scene):
             look(scene.cluster, scene.target)
 
 
-WAITING = {
+NO_SECRET = {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}
+ENDED = {"terminated": {"exitCode": 3, "reason": "Error"}}
+WAITING: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "image": ({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}, {}, "ImagePullBackOff"),
-    "config": ({"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}, {}, "CreateContainerConfigError"),
-    "crash": ({"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 3, "reason": "Error"}}, "CrashLoopBackOff"),
+    "config": ({"waiting": NO_SECRET}, {}, "CreateContainerConfigError"),
+    "crash": ({"waiting": {"reason": "CrashLoopBackOff"}}, ENDED, "CrashLoopBackOff"),
     "memory": ({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, {}, "Error"),
-}  # fmt: skip
+}
 
 
 def test_why_pods_do_not_get_ready(running: Scene, kubelet: Kubelet):

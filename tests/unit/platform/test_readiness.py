@@ -10,11 +10,11 @@ from assay.platform.diff import _change, _drop
 from assay.platform.readiness import _engine, _rollout
 
 
-def deployment(generation: int = 2, replicas: int = 2, **status: int) -> dict[str, Any]:
+def deployment(status: dict[str, int]) -> dict[str, Any]:
     return {
         "kind": "Deployment",
-        "metadata": {"name": "front", "generation": generation},
-        "spec": {"replicas": replicas},
+        "metadata": {"name": "front", "generation": 2},
+        "spec": {"replicas": 2},
         "status": status,
     }
 
@@ -34,7 +34,7 @@ READY = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availabl
     ],
 )
 def test_a_rollout_is_done_when_only_new_pods_serve(status: dict[str, int], done: bool):
-    part = _rollout(deployment(**status))
+    part = _rollout(deployment(status))
     assert part.done is done
     assert part.serving == status.get("availableReplicas", 0)
 
