@@ -18,6 +18,9 @@ from assay.cli.tables import print_table
 from assay.errors import FailedPrecondition, InvalidInput
 
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+SET = click.option(
+    "--set", "changes", multiple=True, metavar="PATH=VALUE", help="Over the file's own; may be repeated."
+)
 SIMULATED = "SIMULATED: nothing below was measured on a cluster."
 
 
@@ -50,17 +53,18 @@ def _simulated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @capacity.command("plan")
 @FILE
+@SET
 @click.option(
     "--values-out", type=click.Path(dir_okay=False, path_type=Path), help="Write values of charts/assay there."
 )
 @_json
-def plan_command(file: Path, values_out: Path | None, as_json: bool) -> None:
+def plan_command(file: Path, changes: tuple[str, ...], values_out: Path | None, as_json: bool) -> None:
     """Reckons what the traffic of FILE needs, with every assumption and its source."""
     from assay.capacity.plan import plan
     from assay.capacity.read import read_specification
     from assay.capacity.values import to_yaml, values_of
 
-    specification, figures = read_specification(file)
+    specification, figures = read_specification(file, changes)
     planned = plan(specification)
     if values_out is not None:
         values_out.write_text(to_yaml(values_of(specification, planned)) + "\n", encoding="utf-8")
@@ -69,16 +73,20 @@ def plan_command(file: Path, values_out: Path | None, as_json: bool) -> None:
         return
     money = specification.currency
     print_table(
-        ("service", "replicas", "GPUs", "busy", "wait p", "answer", "open", "fronts", f"{money}/h", f"{money}/1,000"),
+        (
+            "service", "replicas", "GPUs", "busy", "wait p", "blind", "answer", "open", "fronts", f"{money}/h",
+            f"{money}/1,000",
+        ),
         [
             (
                 each.name, each.replicas, each.gpus, f"{each.utilisation:.0%}", _seconds(each.wait_percentile_s),
+                _seconds(each.wait_blind_s),
                 _seconds(each.answer_s), f"{each.open_calls:.1f}", f"{each.fronts.replicas} ({each.fronts.why})",
                 f"{each.cost_per_hour:.2f}", f"{each.cost_per_thousand:.2f}",
             )
             for each in planned.services
         ],
-        right=("replicas", "GPUs", "busy", "wait p", "answer", "open", f"{money}/h", f"{money}/1,000"),
+        right=("replicas", "GPUs", "busy", "wait p", "blind", "answer", "open", f"{money}/h", f"{money}/1,000"),
     )  # fmt: skip
     click.echo()
     print_table(
@@ -108,6 +116,7 @@ def plan_command(file: Path, values_out: Path | None, as_json: bool) -> None:
 
 @capacity.command()
 @FILE
+@SET
 @_simulated
 @click.option("--load", type=float, default=1.0, show_default=True, help="Factor on all traffic.")
 @click.option("--upgrade", multiple=True, metavar="SERVICE@SECONDS", help="Upgrade a RayService then; may be repeated.")
@@ -116,14 +125,15 @@ def plan_command(file: Path, values_out: Path | None, as_json: bool) -> None:
 )
 @_json
 def simulate(
-    file: Path, hours: float, warmup_s: float, seed: int, load: float, upgrade: tuple[str, ...], plot_to: Path | None,
+    file: Path, changes: tuple[str, ...], hours: float, warmup_s: float, seed: int, load: float,
+    upgrade: tuple[str, ...], plot_to: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Lets the cluster of FILE run on paper: waiting, failures, GPUs, cost, and which bounds were met."""
     from assay.capacity.read import read_specification
     from assay.capacity.simulation import Simulation
 
-    specification, figures = read_specification(file)
+    specification, figures = read_specification(file, changes)
     upgrades = dict(_upgrade(each) for each in upgrade)
     outcome = Simulation(
         specification, seed=seed, hours=hours, load=load, warmup_s=warmup_s, upgrades=upgrades
@@ -149,10 +159,13 @@ def simulate(
 
 @capacity.command()
 @FILE
+@SET
 @_simulated
 @click.option("--loads", default="1,2,4,8,16", show_default=True, help="Factors on all traffic.")
 @_json
-def sweep(file: Path, hours: float, warmup_s: float, seed: int, loads: str, as_json: bool) -> None:
+def sweep(
+    file: Path, changes: tuple[str, ...], hours: float, warmup_s: float, seed: int, loads: str, as_json: bool
+) -> None:
     """Simulates more and more traffic: what gives way first, and what then."""
     from assay.capacity.outcome import BOUNDS
     from assay.capacity.read import read_specification
@@ -163,7 +176,7 @@ def sweep(file: Path, hours: float, warmup_s: float, seed: int, loads: str, as_j
         factors = [float(each) for each in loads.split(",")]
     except ValueError:
         raise InvalidInput("loads", f"{loads!r}; numbers with commas between, e.g. 1,2,4") from None
-    specification, _ = read_specification(file)
+    specification, _ = read_specification(file, changes)
     with meter("simulating") as progress:
         steps = run_sweep(
             specification, factors, seed=seed, hours=hours, warmup_s=warmup_s,
@@ -225,12 +238,15 @@ def check(arrivals: int, seed: int, as_json: bool) -> None:
 
 @capacity.command()
 @FILE
+@SET
 @click.argument("recorded", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--service", required=True, help="Whose calls were recorded.")
 @click.option("--method", default="", help="Only calls of a front's log whose method ends so.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_json
-def compare(file: Path, recorded: Path, service: str, method: str, seed: int, as_json: bool) -> None:
+def compare(
+    file: Path, changes: tuple[str, ...], recorded: Path, service: str, method: str, seed: int, as_json: bool
+) -> None:
     """Simulates the arrivals of RECORDED, and holds the times against those recorded.
 
     RECORDED: a front's log (JSON lines), or a CSV of seconds,milliseconds.
@@ -240,7 +256,7 @@ def compare(file: Path, recorded: Path, service: str, method: str, seed: int, as
     from assay.capacity.read import read_specification
     from assay.capacity.simulation import Simulation
 
-    specification, _ = read_specification(file)
+    specification, _ = read_specification(file, changes)
     needs = specification.services.get(service)
     if needs is None or needs.calls is None:
         raise InvalidInput("service", f"{service} has no calls in {file.name}")

@@ -27,8 +27,10 @@ class PlannedFronts:
 class PlannedService:
     """replicas: that meet the targets with the traffic as given. open_calls: in flight, by Little's law.
 
-    wait_percentile_s: of the wait for a place; 0.0 where fewer than 1 - percentile wait at all. operation_s: mean
-    time of an operation, None without any. ongoing: what autoscaling should aim at; the chart takes whole numbers.
+    wait_percentile_s: of the wait for a place, one line before all replicas; 0.0 where fewer than 1 - percentile wait
+    at all. wait_blind_s: the same where each call goes to a replica by chance, which is what many HAProxies that do
+    not know of each other's calls come to. operation_s: mean time of an operation, None without any.
+    ongoing: what autoscaling should aim at; the chart takes whole numbers.
     """
 
     name: str
@@ -39,6 +41,7 @@ class PlannedService:
     wait_share: float
     wait_mean_s: float | None
     wait_percentile_s: float
+    wait_blind_s: float
     answer_s: float
     open_calls: float
     operation_s: float | None
@@ -173,38 +176,63 @@ def _within(needs: ServiceNeeds, error: InvalidInput) -> InvalidInput:
     return InvalidInput(f"services.{needs.name}.{violation.field}", violation.description)
 
 
+@dataclass(frozen=True)
+class Line:
+    """How calls and steps wait; mean_s is None where replicas batch. blind_s: the percentile, replicas by chance."""
+
+    utilisation: float
+    share: float
+    mean_s: float | None
+    percentile_s: float
+    blind_s: float
+    answer_s: float
+    held: float
+
+
+def _line(needs: ServiceNeeds, replicas: int) -> Line:
+    calls, batch = needs.calls, needs.batch
+    percentile = calls.percentile if calls is not None else 0.99
+    if batch is not None and calls is not None:
+        found, alone = (
+            batch_wait(
+                batch, count, calls.per_s * count / replicas, calls.prompt_tokens, calls.answer_tokens,
+                percentile=percentile,
+            )
+            for count in (replicas, 1)
+        )  # fmt: skip
+        return Line(
+            found.utilisation, found.waits, None, found.wait_percentile_s, alone.wait_percentile_s, found.answer_s,
+            found.held,
+        )  # fmt: skip
+    mix = mix_of(calls, needs.operations)
+    spread = {"arrival_scv": mix.arrival_scv, "service_scv": mix.step_scv}
+    line = wait(replicas * needs.slots, mix.rate, mix.step_s, **spread)
+    # Poisson arrivals that are split by chance are Poisson again.
+    blind = wait(needs.slots, mix.rate / replicas, mix.step_s, **spread)
+    step_s = calls.step_s if calls is not None else mix.step_s
+    return Line(
+        line.utilisation, line.probability, line.mean_s, line.percentile(percentile), blind.percentile(percentile),
+        step_s + line.mean_s, mix.rate * (mix.step_s + line.mean_s) / replicas,
+    )  # fmt: skip
+
+
 def _service(needs: ServiceNeeds, pool: Pool, margin: Margin, replicas: int, cost: PlannedPool) -> PlannedService:
     calls, operations = needs.calls, needs.operations
-    memory = _fit(needs, pool, margin)
-    if needs.batch is not None and calls is not None:
-        found = batch_wait(
-            needs.batch, replicas, calls.per_s, calls.prompt_tokens, calls.answer_tokens, percentile=calls.percentile
-        )
-        utilisation, share, percentile_s = found.utilisation, found.waits, found.wait_percentile_s
-        mean_s, answer_s, ongoing = None, found.answer_s, found.held
-        rate = calls.per_s
-    else:
-        mix = mix_of(calls, operations)
-        line = wait(replicas * needs.slots, mix.rate, mix.step_s, arrival_scv=mix.arrival_scv, service_scv=mix.step_scv)
-        utilisation, share, mean_s = line.utilisation, line.probability, line.mean_s
-        percentile_s = line.percentile(calls.percentile) if calls is not None else line.percentile(0.99)
-        answer_s = (calls.step_s if calls is not None else mix.step_s) + line.mean_s
-        ongoing = mix.rate * (mix.step_s + line.mean_s) / replicas
-        rate = mix.rate
+    line = _line(needs, replicas)
     operation_s = None
     if operations is not None:
         turns = math.ceil(operations.steps / operations.at_once)
-        operation_s = turns * (operations.step_s + (mean_s or 0.0))
+        operation_s = turns * (operations.step_s + (line.mean_s or 0.0))
     gpus = replicas * needs.gpus
-    share_of_pool = gpus / cost.gpus_used if cost.gpus_used else 1.0
-    price = cost.cost_per_hour * share_of_pool
+    price = cost.cost_per_hour * (gpus / cost.gpus_used if cost.gpus_used else 1.0)
     asked = (calls.per_s * 3600 if calls else 0.0) + (operations.per_hour if operations else 0.0)
+    rate = calls.per_s if calls is not None else mix_of(None, operations).rate
     return PlannedService(
         name=needs.name, model=needs.model.name if needs.model else "", replicas=replicas, gpus=gpus,
-        utilisation=utilisation, wait_share=share, wait_mean_s=mean_s, wait_percentile_s=percentile_s,
-        answer_s=answer_s, open_calls=rate * answer_s if calls is None else calls.per_s * answer_s,
-        operation_s=operation_s, ongoing=ongoing, memory=memory, fronts=_fronts(needs, answer_s, operation_s),
-        cost_per_hour=price, cost_per_thousand=price / asked * 1000,
+        utilisation=line.utilisation, wait_share=line.share, wait_mean_s=line.mean_s,
+        wait_percentile_s=line.percentile_s, wait_blind_s=line.blind_s, answer_s=line.answer_s,
+        open_calls=rate * line.answer_s, operation_s=operation_s, ongoing=line.held, memory=_fit(needs, pool, margin),
+        fronts=_fronts(needs, line.answer_s, operation_s), cost_per_hour=price, cost_per_thousand=price / asked * 1000,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,11 @@ RAY = "ray 2.60.0"
 AUTOSCALER = "https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md"
 
 
-def read_specification(path: Path) -> tuple[Specification, dict[str, Figure]]:
-    """The file, and every number in it or taken for it, with its source, by its path."""
+def read_specification(path: Path, changes: Sequence[str] = ()) -> tuple[Specification, dict[str, Figure]]:
+    """The file, and every number in it or taken for it, with its source, by its path.
+
+    changes: entries to set over the file's, as PATH=VALUE in TOML, e.g. services.moe_router.front.replicas=4.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -43,7 +46,26 @@ def read_specification(path: Path) -> tuple[Specification, dict[str, Figure]]:
         ) from None
     if not isinstance(values, dict):
         raise InvalidInput("file", f"{path.name} holds no table")
+    for change in changes:
+        _change(values, change)
     return specification_of(values)
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    path, _, text = change.partition("=")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a word without quotes
+    *parents, name = path.split(".")
+    place = values
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise InvalidInput("set", f"{path}: {parent} is no table")
+    if not text:
+        raise InvalidInput("set", f"{change!r}; PATH=VALUE, e.g. cluster.routing=shared")
+    place[name] = value
 
 
 def specification_of(values: Mapping[str, Any]) -> tuple[Specification, dict[str, Figure]]:
