@@ -67,7 +67,7 @@ def running(scene: Scene, kubelet: Kubelet) -> Scene:
 
 
 def pod(scene: Scene, name: str, service: str, component: str, *, gpus: int = 0, **status: Any) -> dict[str, Any]:
-    labels = {"instance": scene.target.release, "name": service.replace("_", "-"), "component": component}
+    labels = {"app.kubernetes.io/instance": scene.target.release, "app.kubernetes.io/component": component}
     container = {
         "name": component,
         "image": "any:1",
@@ -83,7 +83,7 @@ def pod(scene: Scene, name: str, service: str, component: str, *, gpus: int = 0,
         "metadata": {
             "name": name,
             "namespace": scene.target.namespace,
-            "labels": {f"app.kubernetes.io/{key}": value for key, value in labels.items()},
+            "labels": labels | {"assay/service": service.replace("_", "-")},
         },
         "spec": {"nodeName": "played", "containers": [container]},
         "status": status or ready,

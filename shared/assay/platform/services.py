@@ -12,7 +12,7 @@ from assay.errors import FailedPrecondition, Unavailable
 from assay.platform.api import Cluster, Object
 from assay.platform.forward import forward
 from assay.platform.helm import Helm, Target
-from assay.platform.workloads import Rendered
+from assay.platform.workloads import Rendered, pod_labels
 
 if TYPE_CHECKING:
     import grpc
@@ -22,11 +22,12 @@ PORT = 50051
 
 @dataclass(frozen=True)
 class Service:
-    """name: as in the values; grpc: full name; front: its Deployment and Service; transport: of its front."""
+    """name: as in the values; grpc: full name; front: its Deployment and Service; pods: the label selector of these."""
 
     name: str
     grpc: str
     front: str
+    pods: str
     transport: str
 
 
@@ -45,11 +46,12 @@ def installed(target: Target, helm: Helm) -> tuple[list[Service], Rendered, Obje
     values = helm.values(everything=True)
     rendered = Rendered(helm.manifest())
     fronts = rendered.fronts()
-    found = [
-        Service(name, own["grpcService"], fronts[name.replace("_", "-")], str(values.get("transport", "plaintext")))
-        for name, own in sorted((values.get("services") or {}).items())
-        if name.replace("_", "-") in fronts
-    ]
+    transport = str(values.get("transport", "plaintext"))
+    found = []
+    for name, own in sorted((values.get("services") or {}).items()):
+        if (front := fronts.get(name.replace("_", "-"))) is not None:
+            pods = ",".join(f"{key}={value}" for key, value in pod_labels(front).items())
+            found.append(Service(name, own["grpcService"], front["metadata"]["name"], pods, transport))
     return found, rendered, values
 
 
@@ -62,9 +64,7 @@ def through_cluster(cluster: Cluster, target: Target, service: Service) -> Itera
 
 
 def _ready_pod(cluster: Cluster, target: Target, service: Service) -> str:
-    chosen = f"app.kubernetes.io/instance={target.release},app.kubernetes.io/component=front"
-    chosen += f",app.kubernetes.io/name={service.name.replace('_', '-')}"
-    for pod in cluster.list(f"/api/v1/namespaces/{target.namespace}/pods", labelSelector=chosen):
+    for pod in cluster.list(f"/api/v1/namespaces/{target.namespace}/pods", labelSelector=service.pods):
         conditions = {each["type"]: each["status"] for each in pod.get("status", {}).get("conditions", [])}
         if conditions.get("Ready") == "True" and not pod["metadata"].get("deletionTimestamp"):
             return str(pod["metadata"]["name"])

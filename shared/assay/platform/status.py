@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 from assay.errors import AssayError, PermissionDenied
 from assay.platform.api import Cluster, Object
@@ -14,7 +13,7 @@ from assay.platform.nodes import Node, occupy
 from assay.platform.readiness import applications
 from assay.platform.services import Service, channel, installed, through_cluster
 from assay.platform.survey import RUNNING
-from assay.platform.workloads import GPU, Rendered
+from assay.platform.workloads import GPU, Rendered, pod_labels
 
 NONE = "—"
 
@@ -63,7 +62,7 @@ def _workloads(cluster: Cluster, target: Target, rendered: Rendered, pods: list[
             continue
         live = cluster.find(cluster.path_of(made["apiVersion"], kind, target.namespace, name))
         labels = made["metadata"].get("labels", {})
-        mine = [pod for pod in pods if _same(pod, labels)]
+        mine = [pod for pod in pods if pod_labels(made).items() <= pod["metadata"].get("labels", {}).items()]
         restarts = sum(
             each.get("restartCount", 0) for pod in mine for each in pod["status"].get("containerStatuses", [])
         )
@@ -77,14 +76,6 @@ def _workloads(cluster: Cluster, target: Target, rendered: Rendered, pods: list[
             what = "front" if labels.get("app.kubernetes.io/component") == "front" else "store"
             rows.append(Row(name, what, ready, wanted, "ready" if ready >= wanted else "not ready", image, restarts))
     return rows
-
-
-def _same(pod: Object, labels: dict[str, Any]) -> bool:
-    theirs = pod["metadata"].get("labels", {})
-    return all(
-        theirs.get(f"app.kubernetes.io/{key}") == labels.get(f"app.kubernetes.io/{key}")
-        for key in ("name", "component")
-    )
 
 
 def _applications(live: Object, restarts: int) -> list[Row]:

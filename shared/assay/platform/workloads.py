@@ -137,13 +137,20 @@ class Rendered:
                         return dict(entry)
         return None
 
-    def fronts(self) -> dict[str, str]:
+    def fronts(self) -> dict[str, Object]:
         """The front's Deployment of each service, by the service's name (with dashes)."""
         return {
-            labels["app.kubernetes.io/name"]: found["metadata"]["name"]
+            labels["app.kubernetes.io/name"]: found
             for found in self.of_kind("Deployment")
             if (labels := found["metadata"].get("labels", {})).get("app.kubernetes.io/component") == "front"
         }
+
+
+def pod_labels(made: Object) -> dict[str, str]:
+    """What the pods of a Deployment, a StatefulSet or a RayService are told by."""
+    if made["kind"] != "RayService":
+        return dict(made["spec"]["selector"]["matchLabels"])
+    return dict(made["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["metadata"]["labels"])
 
 
 def secret_keys(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
