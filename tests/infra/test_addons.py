@@ -14,7 +14,9 @@ from charts.schemas import Schemas
 from infra.rendering import INFRA, NAMESPACE, REPOSITORY, manifests, render_release, values
 
 FOLDER = INFRA / "addons"
-ADDONS: list[dict[str, str]] = yaml.safe_load((FOLDER / "versions.yaml").read_text())["addons"]
+VERSIONS = yaml.safe_load((FOLDER / "versions.yaml").read_text())
+ADDONS: list[dict[str, str]] = VERSIONS["addons"]
+OTHERS: list[dict[str, str]] = VERSIONS["others"]
 README = (FOLDER / "README.md").read_text()
 
 
@@ -40,9 +42,10 @@ def test_the_readme_installs_these_versions_in_this_order() -> None:
 
 
 def test_the_readme_says_what_each_is_for_and_whether_it_was_tried() -> None:
-    rows = [line for line in README.splitlines() if line.startswith("| ") and "---" not in line]
+    rows = [line for line in README.splitlines() if line.startswith("| ")]
     wanted = [f"| {a['name']} | {a['version']} | {a['namespace']} | {a['for']} | {a['tried']} |" for a in ADDONS]
-    assert rows[1:] == wanted
+    besides = [f"| {a['name']} | {a['version']} | {a['for']} | {a['tried']} |" for a in OTHERS]
+    assert [row for row in rows if row.split("|")[2].strip() != "version"] == wanted + besides
 
 
 def test_every_values_file_is_of_an_add_on() -> None:
@@ -97,6 +100,7 @@ def test_ray_heads_find_their_redis(chart: tuple[dict[str, Any], ...]) -> None:
     (container,) = stateful["spec"]["template"]["spec"]["containers"]
     address = f"{service['metadata']['name']}.{service['metadata']['namespace']}:{service['spec']['ports'][0]['port']}"
     secret = container["env"][0]["valueFrom"]["secretKeyRef"]
+    assert [container["image"]] == [f"redis:{other['version']}" for other in OTHERS if other["name"] == "Redis"]
     for engine in of_kind(chart, "RayService").values():
         options = engine["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]
         assert options["redisAddress"] == address

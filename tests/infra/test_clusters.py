@@ -90,6 +90,14 @@ def test_the_autoscaler_is_told_of_labels_and_may_read_tags() -> None:
     assert autoscaler["awsRegion"] == cluster["metadata"]["region"]
 
 
+def test_kubernetes_is_new_enough_for_the_chart() -> None:
+    (cluster,) = manifests(FOLDER / "eks.yaml")
+    chart = yaml.safe_load((REPOSITORY / "charts/assay/Chart.yaml").read_text())
+    least = re.fullmatch(r">=1\.(\d+)\.0-0", chart["kubeVersion"])
+    assert least is not None
+    assert int(cluster["metadata"]["version"].removeprefix("1.")) >= int(least[1])
+
+
 def test_the_script_is_one_that_bash_reads() -> None:
     subprocess.run(["bash", "-n", FOLDER / "gke.sh"], check=True, timeout=10)
 
