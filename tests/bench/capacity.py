@@ -4,9 +4,9 @@
 
 First: Ray's own DeploymentAutoscalingState, with a report of the last 30 s from every replica as HAProxy mode sends
 them, asked for its total, which it reckons anew every 0.1 s: processor seconds a second, of the one core that the
-controller has. Nothing else that it does is in this figure. Second: choosing the least loaded of many replicas by rows of equal
-load, against looking at all of them; the same calls, so that both choose replicas of the same load. One process, times
-of its own, the ways in turn, medians. No bar: the first is a limit of the design, given in docs/capacity.md.
+controller has. Nothing else that it does is in this figure. Second: choosing the least loaded of many replicas by rows
+of equal load, against looking at all of them; the same calls, so that both choose replicas of the same load. Times
+of the process, the ways in turn, medians. No bar: the first is a limit of the design, given in docs/capacity.md.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def decision_s(count: int) -> float:
 
 
 def rows_s(count: int, seed: int) -> float:
-    chooser, replicas, draw = LeastOpen(), _replicas(count), Random(seed)
+    chooser, replicas, draw = LeastOpen(Random(1)), _replicas(count), Random(seed)
     for replica in replicas:
         chooser.add(replica)
     held: list[StepReplica] = []

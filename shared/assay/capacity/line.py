@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -164,10 +165,12 @@ class BatchReplica(Replica):
 class LeastOpen:
     """Replicas by how many calls were sent to them and not yet ended; ties in turn. All in constant time.
 
-    HAProxy's `leastconn`, of one HAProxy: others' calls are unknown to it.
+    HAProxy's `leastconn`, of one HAProxy: others' calls are unknown to it. Each begins its turns elsewhere; did all
+    begin with the same replica (https://github.com/haproxy/haproxy/issues/1282, after reloads), it would be worse.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, random: Random) -> None:
+        self._random = random
         self._rows: list[OrderedDict[Replica, None]] = [OrderedDict()]
         self._open: dict[Replica, int] = {}
         self._low = 0
@@ -178,6 +181,8 @@ class LeastOpen:
     def add(self, replica: Replica) -> None:
         self._open[replica] = 0
         self._rows[0][replica] = None
+        if self._random.random() < 0.5:
+            self._rows[0].move_to_end(replica, last=False)
         self._low = 0
 
     def remove(self, replica: Replica) -> None:

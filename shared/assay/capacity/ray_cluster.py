@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 
 from assay.capacity.events import Events
 from assay.capacity.line import ENDED, WAITING, Call, LeastOpen, Replica
@@ -58,6 +59,7 @@ class RayCluster:
         events: Events,
         make: Callable[[], Replica],
         told: Told,
+        random: Random,
         *,
         fronts: int,
         initial: int,
@@ -78,7 +80,8 @@ class RayCluster:
         self.unplaced: dict[Replica, None] = {}
         self.parked: deque[Call] = deque()
         self.shared: deque[Call] = deque()
-        self.chooser = [LeastOpen() for _ in range(1 if cluster.routing == "shared" else fronts)]
+        self.random = random
+        self.chooser = [LeastOpen(random) for _ in range(1 if cluster.routing == "shared" else fronts)]
         self.on_ready: Callable[[], None] | None = None
         self.live = True
         self.gone_busy_s = 0.0
@@ -153,7 +156,7 @@ class RayCluster:
     def add_front(self) -> None:
         if self.cluster.routing == "shared":
             return
-        chooser = LeastOpen()
+        chooser = LeastOpen(self.random)
         for replica in self.ready:
             chooser.add(replica)
         self.chooser.append(chooser)

@@ -51,6 +51,7 @@ class ServiceRun:
         self.tally = Tally()
         self.waiting_operations: deque[Operation] = deque()
         self._bound = met
+        self._order = Random(f"{seed}/{needs.name}/order")
         self._clusters: list[RayCluster] = []
         self._closed_busy_s = 0.0
         self.fronts = Fronts(needs.front, events, self._met, self._front_added)
@@ -219,7 +220,7 @@ class ServiceRun:
     def _new_cluster(self, initial: int, *, warm: bool) -> RayCluster:
         cluster = RayCluster(
             self.needs.name, self.needs.scaling, self.cluster, self.pool, parts_of(self.pool.pool, self.needs),
-            self.events, self._make, Told(self._ended, self._refused, self._lost, self._met),
+            self.events, self._make, Told(self._ended, self._refused, self._lost, self._met), self._order,
             fronts=len(self.fronts.free_at), initial=initial, warm=warm,
         )  # fmt: skip
         self._clusters.append(cluster)

@@ -9,7 +9,7 @@ from assay.capacity.line import Call, LeastOpen, StepReplica
 
 
 def test_the_least_loaded_replica_comes_next_whatever_happened() -> None:
-    draw, chooser, events = Random(3), LeastOpen(), Events()
+    draw, chooser, events = Random(3), LeastOpen(Random(4)), Events()
     naive: dict[StepReplica, int] = {}
     for _ in range(5000):
         action = draw.random()

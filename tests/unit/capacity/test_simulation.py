@@ -23,6 +23,8 @@ FIXED = {
 def simulate(
     *, hours: float = 0.5, warmup_s: float = 0.0, seed: int = 0, load: float = 1.0, upgrades: Any = None, **changes: Any
 ) -> tuple[Outcome, ServiceOutcome]:
+    # Nine erlangs, of fewer and longer calls than elsewhere: fewer events.
+    changes = {"services__probe__calls": {"per_s": 4.5, "step_s": 2}} | changes
     simulation = Simulation(
         specification(**changes), hours=hours, warmup_s=warmup_s, seed=seed, load=load, upgrades=upgrades
     )
@@ -43,32 +45,32 @@ def met(outcome: Outcome) -> dict[str, float]:
 
 
 def test_a_shared_line_waits_as_erlang_says() -> None:
-    # M/M/10 at 80 %: 58,000 calls. The mean of one hour varies by about a tenth (seen over eight seeds).
-    outcome, service = simulate(hours=1, warmup_s=120, **FIXED, services__probe__calls__per_s=16,
+    # M/M/10 at 80 %, 28,800 calls: over four seeds the mean was 89 % to 113 % of Erlang's, the 99th percentile 94 to 110.
+    outcome, service = simulate(hours=2, warmup_s=120, **FIXED, services__probe__calls__per_s=4,
                                 cluster={"routing": "shared"})  # fmt: skip
-    line = wait(10, 16.0, 0.5)
+    line = wait(10, 4.0, 2.0)
     assert service.wait_s["mean"] == pytest.approx(line.mean_s, rel=0.25)
     assert service.wait_s["p99"] == pytest.approx(line.percentile(0.99), rel=0.25)
     assert service.busy_share == pytest.approx(0.8, abs=0.02)
     assert outcome.gpu_busy_share == pytest.approx(0.8 * 10 / 16, abs=0.02)
-    assert outcome.cost == pytest.approx(2 * 20)
+    assert outcome.cost == pytest.approx(2 * 2 * 20)
     assert met(outcome).keys() == {"max_replicas"}  # autoscaling would have had more
 
 
 def test_calls_that_cannot_change_replicas_wait_longer() -> None:
     # Serve in HAProxy mode binds a call to a replica when it comes: no line is shared, and some wait beside idle ones.
-    _, shared = simulate(**FIXED, cluster={"routing": "shared"}, services__probe__calls__per_s=16)
-    _, bound = simulate(**FIXED, services__probe__calls__per_s=16)
+    _, shared = simulate(**FIXED, cluster={"routing": "shared"}, services__probe__calls__per_s=4)
+    _, bound = simulate(**FIXED, services__probe__calls__per_s=4)
     assert 1.1 < bound.wait_s["mean"] / shared.wait_s["mean"] < 3
     # Four HAProxies that do not know of each other choose worse than one.
     front = FIXED["services__probe__front"] | {"replicas": 4, "max_replicas": 4}
-    _, apart = simulate(**(FIXED | {"services__probe__front": front}), services__probe__calls__per_s=16)
+    _, apart = simulate(**(FIXED | {"services__probe__front": front}), services__probe__calls__per_s=4)
     assert apart.wait_s["mean"] > 1.5 * bound.wait_s["mean"]
 
 
 def test_a_seed_gives_one_course_of_things() -> None:
     crowd = {"kind": "flash", "factor": 8, "at_s": 300, "for_s": 300}
-    changes = {"services__probe__calls__arrivals": crowd, "services__probe__calls__per_s": 6,
+    changes = {"services__probe__calls__arrivals": crowd, "services__probe__calls__per_s": 2,
         "services__probe__scaling": {"max_replicas": 64},
                "pools__gpu__failures_per_node_hour": 1}  # fmt: skip
     first, second, third = (simulate(hours=0.2, seed=seed, **changes)[0].to_json() for seed in (4, 4, 5))
@@ -86,7 +88,7 @@ def test_autoscaling_that_aims_at_one_call_each_buys_more_than_the_plan() -> Non
 
 def test_a_crowd_waits_for_metrics_pods_and_models() -> None:
     crowd = {"kind": "flash", "factor": 6, "at_s": 300, "ramp_s": 1, "for_s": 600}
-    calls = {"per_s": 18, "step_s": 0.5, "deadline_s": 30, "arrivals": crowd}
+    calls = {"per_s": 4.5, "step_s": 2, "deadline_s": 30, "arrivals": crowd}
     outcome, service = simulate(hours=0.3, services__probe__calls=calls, services__probe__scaling={"max_replicas": 80})
     before = max(sample.ready["probe"] for sample in outcome.samples if sample.time_s < 312)
     wanted = min(sample.time_s for sample in outcome.samples if sample.target["probe"] > 2 * before)
@@ -185,7 +187,7 @@ def test_from_nothing_the_first_call_waits_for_a_node() -> None:
 
 def test_nodes_that_die_cost_calls_their_answer_and_operations_a_step() -> None:
     changes = {
-        "pools__gpu__failures_per_node_hour": 6,
+        "pools__gpu__failures_per_node_hour": 2,
         "services__probe__operations": {"per_hour": 400, "steps": 3, "step_s": 20},
     }
     outcome, service = simulate(hours=1, **changes, services__probe__scaling={"min_replicas": 24, "max_replicas": 64})
@@ -194,15 +196,15 @@ def test_nodes_that_die_cost_calls_their_answer_and_operations_a_step() -> None:
     assert service.tally.steps_redone > 0
     assert service.tally.operations_done > 300
     # They were replaced.
-    assert outcome.samples[-1].nodes >= 3
+    assert max(sample.nodes for sample in outcome.samples[-60:]) >= 3
 
 
 def test_an_upgrade_begins_at_the_least_replicas_whatever_there_was() -> None:
     # Twenty replicas' worth of calls meet a new cluster of one.
     scaling = {"min_replicas": 1, "max_replicas": 64}
     changes = {
-        "services__probe__calls__per_s": 20,
-        "services__probe__calls__step_s": 1.0,
+        "services__probe__calls__per_s": 10,
+        "services__probe__calls__step_s": 2.0,
         "services__probe__calls__deadline_s": 30,
         "services__probe__front": {"in_flight": 10**6, "calls_per_core_s": 1e6},
     }
