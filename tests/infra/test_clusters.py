@@ -127,8 +127,3 @@ def test_the_operator_of_a_trial_is_the_add_on() -> None:
     installed = re.search(r"helm upgrade --install kuberay-operator .*\\\n.*\\\n.*", addons)
     assert installed is not None
     assert installed[0] in README
-
-
-def test_files_that_are_named_are_there() -> None:
-    for path in re.findall(r"(?:infra|charts)/[\w./-]+\.(?:yaml|sh)", README):
-        assert (REPOSITORY / path).is_file(), path

@@ -203,15 +203,6 @@ def test_assay_s_commands_are_there(words: list[str]) -> None:
     group.make_context(word, list(words))  # refuses options and arguments that it does not know
 
 
-def test_links_lead_somewhere() -> None:
-    headings = re.findall(r"^#+ (.*)$", RUNBOOK, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", RUNBOOK):
-        path, _, anchor = target.partition("#")
-        assert not path or (INFRA / path).exists(), target
-        assert path or anchor in anchors, target
-
-
 def test_every_alert_has_its_part(helm: Path) -> None:
     (rules,) = of_kind(render_release(helm, *values("gpu")), "PrometheusRule").values()
     alerts = [rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]]
