@@ -233,18 +233,22 @@ def test_what_the_server_refuses_is_said_before_helm_runs(there: Scene):
     assert Helm(elsewhere.target).history() == []
 
 
-def test_the_diff_is_against_what_is_live_and_hides_secrets(there: Scene):
-    installed(there, "administrators[0]=spiffe://x/a", "engineToken.existingSecret=")
-    path = f"/apis/apps/v1/namespaces/{there.target.namespace}/deployments/{FRONT}"
-    # Somebody scaled it by hand, and a value goes away.
-    there.cluster.patch(path, {"spec": {"replicas": 5}})
-    token = f"/api/v1/namespaces/{there.target.namespace}/secrets/trial-assay-engine-token"
-    there.cluster.patch(token, {"data": {"token": "cGxhbnRlZA==", "extra": "cGxhbnRlZC10b28="}})
-    found = {each.name: each for each in release(there).prepare_upgrade().changes if each.verb != "same"}
+def test_the_diff_is_against_what_is_live_and_hides_secrets(scene: Scene):
+    before = scene.plan("administrators[0]=spiffe://x/a")
+    scene.put(namespace(scene.target.namespace, **{LABEL: "trial"}))
+    Helm(scene.target).install(before.chart, before.values, timeout_s=PATIENCE_S)
+    # Somebody scaled it by hand and changed the token, and a value goes away.
+    where = scene.target.namespace
+    scene.cluster.patch(f"/apis/apps/v1/namespaces/{where}/deployments/{FRONT}", {"spec": {"replicas": 5}})
+    token = {"data": {"token": "cGxhbnRlZA==", "extra": "cGxhbnRlZC10b28="}}
+    scene.cluster.patch(f"/api/v1/namespaces/{where}/secrets/trial-assay-engine-token", token)
+    prepared = Release(scene.plan("defaults.front.cacheSize=9Gi"), scene.cluster).prepare_upgrade()
+    found = {each.name: each for each in prepared.changes if each.verb != "same"}
+    assert set(found) == {FRONT}
     lines = {line for line in found[FRONT].text.splitlines() if line[0] in "+-"}
-    assert {"-  replicas: 5", "+  replicas: 1", "-        - name: ASSAY_ADMINISTRATORS"} <= lines
-    everything = "\n".join(each.text for each in found.values())
-    assert "cGxhbnRlZA" not in everything
+    assert {"-  replicas: 5", "+  replicas: 2", "-        - name: ASSAY_ADMINISTRATORS"} <= lines
+    assert {"-          sizeLimit: 4Gi", "+          sizeLimit: 9Gi"} <= lines
+    assert "cGxhbnRlZA" not in "".join(each.text for each in prepared.changes)
 
 
 def test_data_stay_unless_told_otherwise(there: Scene):
@@ -257,6 +261,8 @@ def test_data_stay_unless_told_otherwise(there: Scene):
     assert removal.volumes == ("data-trial-assay-minio-0",)
     remove(there.cluster, there.target, removal, timeout_s=PATIENCE_S)
     assert there.cluster.find(claim) is not None
+    job = f"/apis/batch/v1/namespaces/{there.target.namespace}/jobs/trial-assay-bucket"
+    assert there.cluster.find(job) is None
     # The label says whose the data are: the release may come back.
     assert there.cluster.get(f"/api/v1/namespaces/{there.target.namespace}")["metadata"]["labels"][LABEL] == "trial"
     with pytest.raises(NotFound):

@@ -136,9 +136,9 @@ class Cluster:
         return dict(json.loads(self.raw("PATCH", path, query=query, body=found, content_type=APPLY)))
 
     def delete(self, path: str) -> None:
-        """What is gone already is fine."""
+        """With what it owns, which may take a while. What is gone already is fine."""
         try:
-            self.raw("DELETE", path)
+            self.raw("DELETE", path, query={"propagationPolicy": "Background"})
         except NotFound:
             return
 

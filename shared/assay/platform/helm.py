@@ -121,6 +121,10 @@ class Helm:
         chosen = ["--revision", str(revision)] if revision else []
         return documents(self._here(["get", "manifest", self.target.release, *chosen], QUICK_S))
 
+    def hooks(self) -> list[Object]:
+        """Objects of the newest revision that Helm makes around it, and may leave behind; tests among them."""
+        return documents(self._here(["get", "hooks", self.target.release], QUICK_S))
+
     def values(self, *, everything: bool = False) -> Object:
         """What was set over the chart's values, or all of them. NotFound where there is no such release."""
         more = ["--all"] if everything else []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from assay.errors import Unavailable
 from assay.platform.api import Cluster, Object
@@ -12,6 +15,7 @@ from assay.platform.helm import Target
 from assay.platform.workloads import Rendered
 
 POLL_S = 0.5
+Listener = Callable[[Sequence["Part"]], None]
 LASTING = ("Deployment", "StatefulSet", "RayService")
 
 
@@ -38,7 +42,7 @@ class Wait:
 
     @property
     def ready(self) -> bool:
-        return all(part.done for part in self.parts)
+        return bool(self.parts) and all(part.done for part in self.parts)
 
     @property
     def missing(self) -> list[Part]:
@@ -61,36 +65,47 @@ def read_parts(cluster: Cluster, target: Target, rendered: Rendered) -> list[Par
     return found
 
 
-def wait_ready(
-    cluster: Cluster,
-    target: Target,
-    rendered: Rendered,
-    timeout_s: float,
-    on_parts: Callable[[Sequence[Part]], None] = lambda parts: None,
-    *,
-    served: Sequence[str] = (),
-) -> Wait:
-    """Until all parts are ready or the time is over; `on_parts` hears each look. served: parts that served before."""
-    begun = time.monotonic()
-    seen = Wait()
-    known = set(served)
-    while True:
-        try:
-            seen.parts = read_parts(cluster, target, rendered)
-        except Unavailable:
-            if time.monotonic() - begun > timeout_s:
-                raise
-            continue
-        seen.seconds = time.monotonic() - begun
-        for part in seen.parts:
+class Watch:
+    """Looks at a release's parts again and again; `on_parts` hears each look. served: parts that served before."""
+
+    def __init__(
+        self, cluster: Cluster, target: Target, rendered: Rendered, on_parts: Listener, *, served: Iterable[str] = ()
+    ) -> None:
+        self.seen = Wait()
+        self.served = set(served)
+        self._read = partial(read_parts, cluster, target, rendered)
+        self._on_parts = on_parts
+        self._begun = time.monotonic()
+
+    def look(self) -> Wait:
+        """Once; what cannot be read for a moment is left as it was."""
+        self.seen.seconds = time.monotonic() - self._begun
+        with suppress(Unavailable):
+            self.seen.parts = self._read()
+        for part in self.seen.parts:
             if part.serving:
-                known.add(part.name)
-            elif part.name in known and part.name not in seen.gaps:
-                seen.gaps.append(part.name)
-        on_parts(seen.parts)
-        if seen.ready or seen.seconds >= timeout_s:
-            return seen
-        time.sleep(min(POLL_S, max(0.05, timeout_s - seen.seconds)))
+                self.served.add(part.name)
+            elif part.name in self.served and part.name not in self.seen.gaps:
+                self.seen.gaps.append(part.name)
+        self._on_parts(self.seen.parts)
+        return self.seen
+
+    def until_ready(self, timeout_s: float) -> Wait:
+        """Until all parts are ready or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while not self.look().ready and (left_s := deadline - time.monotonic()) > 0:
+            time.sleep(min(POLL_S, left_s))
+        return self.seen
+
+    def while_running(self, act: Callable[[], None]) -> None:
+        """Looks on while `act` runs, and raises what it raises."""
+        self.look()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            acting = pool.submit(act)
+            while not acting.done():
+                wait([acting], timeout=POLL_S)
+                self.look()
+            acting.result()
 
 
 def _rollout(live: Object) -> Part:

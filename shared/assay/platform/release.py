@@ -11,19 +11,18 @@ from assay.platform.api import Cluster, Object
 from assay.platform.diff import Change, changes, creations
 from assay.platform.helm import Helm, Revision
 from assay.platform.preflight import Plan
-from assay.platform.readiness import Part, Wait, wait_ready
+from assay.platform.readiness import Listener, Wait, Watch
 from assay.platform.trouble import Trouble, troubles
 from assay.platform.workloads import Rendered
 
-Listener = Callable[[Sequence[Part]], None]
-
 
 class NotReady(FailedPrecondition):
-    """A release did not become ready. rolled_back: to which revision; wait, why: what was seen meanwhile."""
+    """A release did not become ready. rolled_back: to which revision; wait, served, why: what was seen meanwhile."""
 
-    def __init__(self, message: str, wait: Wait, why: Sequence[Trouble], rolled_back: int | None = None) -> None:
+    def __init__(self, message: str, watch: Watch, why: Sequence[Trouble], rolled_back: int | None = None) -> None:
         super().__init__(message, reason="NOT_READY")
-        self.wait = wait
+        self.wait = watch.seen
+        self.served = frozenset(watch.served)
         self.why = tuple(why)
         self.rolled_back = rolled_back
 
@@ -99,14 +98,14 @@ class Release:
                 raise
             number = prepared.base.number
             self.helm.rollback(number, timeout_s=timeout_s)
-            served = [part.name for part in failed.wait.parts if part.serving]
             before = Rendered(self.helm.manifest())
-            after = wait_ready(self.cluster, self.target, before, timeout_s, on_parts, served=served)
+            watch = Watch(self.cluster, self.target, before, on_parts, served=failed.served)
+            after = watch.until_ready(timeout_s)
             gaps = sorted({*failed.wait.gaps, *after.gaps})
             kept = f"meanwhile {', '.join(gaps)} did not serve" if gaps else "which served all along"
             state = "" if after.ready else ", which has not become ready again either"
             message = f"{failed.message}; rolled back to revision {number}, {kept}{state}"
-            raise NotReady(message, failed.wait, failed.why, rolled_back=number) from None
+            raise NotReady(message, watch, failed.why, rolled_back=number) from None
 
     def prepare_rollback(self, revision: int | None) -> Prepared:
         """revision: None for the newest that served before the present one."""
@@ -150,20 +149,18 @@ class Release:
         self, act: Callable[[], None], objects: Sequence[Object], timeout_s: float, on_parts: Listener, then: str
     ) -> Wait:
         """Runs Helm and waits for all parts; NotReady with the reasons otherwise."""
-        rendered = Rendered(objects)
-        begun = wait_ready(self.cluster, self.target, rendered, 0.0)
-        served = [part.name for part in begun.parts if part.serving]
+        watch = Watch(self.cluster, self.target, Rendered(objects), on_parts)
         try:
-            act()
+            watch.while_running(act)
         except AssayError as error:
             why = troubles(self.cluster, self.target)
-            raise NotReady(_told(error.message, why, then), begun, why) from error
-        seen = wait_ready(self.cluster, self.target, rendered, timeout_s, on_parts, served=served)
+            raise NotReady(_told(error.message, why, then), watch, why) from error
+        seen = watch.until_ready(timeout_s)
         if not seen.ready:
             why = troubles(self.cluster, self.target)
             names = ", ".join(f"{part.name} ({part.ready} of {part.wanted})" for part in seen.missing)
             message = _told(f"not ready within {timeout_s:.0f} s: {names}", why, then)
-            raise NotReady(message, seen, why)
+            raise NotReady(message, watch, why)
         return seen
 
 

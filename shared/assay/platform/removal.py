@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from assay.errors import FailedPrecondition
 from assay.platform import ownership
 from assay.platform.api import Cluster, Object
 from assay.platform.helm import Helm, Target
-
-GONE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,12 @@ def prepare_removal(
 
 def remove(cluster: Cluster, target: Target, removal: Removal, *, timeout_s: float) -> None:
     """Raises FailedPrecondition where others have moved into a namespace that was to go."""
-    Helm(target).uninstall(timeout_s=timeout_s)
+    helm = Helm(target)
+    hooks = helm.hooks()
+    helm.uninstall(timeout_s=timeout_s)
+    for hook in hooks:  # a job that never ended is no business of Helm's
+        path = cluster.path_of(hook["apiVersion"], hook["kind"], target.namespace, hook["metadata"]["name"])
+        cluster.delete(path)
     where = f"/api/v1/namespaces/{target.namespace}"
     if removal.delete_data:
         for name in removal.volumes:
@@ -64,26 +66,15 @@ def remove(cluster: Cluster, target: Target, removal: Removal, *, timeout_s: flo
 
 
 def _others(cluster: Cluster, target: Target, removal: Removal) -> str:
-    """What else lives in the namespace; the release's own pods get a while to end."""
-    deadline = time.monotonic() + GONE_S
+    """What else lives in the namespace. What has an owner goes with it: the owner is what counts."""
     mine = {f"PersistentVolumeClaim {name}" for name in removal.volumes}
-    while True:
-        left = []
-        ours = False
-        for version, kind in ownership.TENANTS:
-            for found in cluster.list(cluster.path_of(version, kind, target.namespace)):
-                meta = found["metadata"]
-                if f"{kind} {meta['name']}" in mine:
-                    continue
-                if meta.get("labels", {}).get("app.kubernetes.io/instance") == target.release:
-                    ours = True
-                else:
-                    left.append(f"{kind} {meta['name']}")
-        if left:
-            return left[0]
-        if not ours or time.monotonic() > deadline:
-            return ""
-        time.sleep(0.5)
+    for version, kind in ownership.TENANTS:
+        for found in cluster.list(cluster.path_of(version, kind, target.namespace)):
+            meta = found["metadata"]
+            ours = meta.get("labels", {}).get("app.kubernetes.io/instance") == target.release
+            if not (ours or meta.get("ownerReferences") or f"{kind} {meta['name']}" in mine):
+                return f"{kind} {meta['name']}"
+    return ""
 
 
 def _volumes(cluster: Cluster, target: Target, manifest: list[Object]) -> list[str]:

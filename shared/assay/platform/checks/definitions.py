@@ -11,7 +11,7 @@ from assay.platform.survey import Survey
 
 # Group: who brings its definitions, and what asks for them.
 SOURCES = {
-    "ray.io": ("KubeRay's operator, 1.6 or newer (infra/kuberay)", "engine.placement: in-process"),
+    "ray.io": ("KubeRay's operator, 1.6 or newer (infra/addons)", "engine.placement: in-process"),
     "cert-manager.io": ("cert-manager", "mtls.existingSecret"),
     "networking.istio.io": ("Istio", "transport: mtls"),
     "security.istio.io": ("Istio", "transport: mtls"),

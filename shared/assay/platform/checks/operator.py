@@ -21,7 +21,7 @@ def operator(survey: Survey) -> Iterator[Finding]:
         yield warn(
             NAME,
             "no Deployment of it is to be seen",
-            "install KubeRay's operator (infra/kuberay), unless a managed one runs",
+            "install KubeRay's operator (infra/addons), unless a managed one runs",
         )
         return
     deployment = found[0]
