@@ -73,7 +73,7 @@ BROKEN: dict[str, tuple[str, str, str, Promise, Combination]] = {
     ),
     "a path of the node": (
         "_ray.tpl",
-        "- {name: cache, emptyDir: {sizeLimit: 20Gi}}",
+        "- {name: cache, emptyDir: {sizeLimit: {{ .cacheSize }}}}",
         "- {name: cache, hostPath: {path: /var/cache}}",
         every_pod_fits_the_strictest_standard,
         LAPTOP,

@@ -50,6 +50,16 @@ def test_every_front_has_probes_a_budget_and_a_policy(objects: tuple[Object, ...
         assert front["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + grace
 
 
+def test_no_cache_is_told_to_grow_beyond_its_volume(objects: tuple[Object, ...]) -> None:
+    for component, pod in pods_of(objects):
+        for container in pod["spec"]["containers"]:
+            bound = {each["name"]: each.get("value", "") for each in container.get("env", [])}.get("ASSAY_CACHE_BYTES")
+            assert (bound is not None) == (component in ("front", "engine"))
+            if bound is not None:
+                (size,) = [each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"] if each["name"] == "cache"]
+                assert int(bound) == int(size.removesuffix("Gi")) * 2**30 * 4 // 5
+
+
 def test_only_ray_heads_get_a_token_of_the_api_server(objects: tuple[Object, ...]) -> None:
     for _, pod in pods_of(objects):
         head = pod["spec"]["containers"][0]["name"] == "ray-head"
