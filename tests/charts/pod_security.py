@@ -45,8 +45,8 @@ def _of_pod(spec: dict[str, Any]) -> Iterator[str]:
         if spec.get(field):
             yield field
     for volume in spec.get("volumes", []):
-        if not volume.keys() & VOLUMES:
-            yield f"volume {volume['name']} is of none of the kinds {', '.join(sorted(VOLUMES))}"
+        for kind in volume.keys() - VOLUMES - {"name"}:
+            yield f"volume {volume['name']} is a {kind}"
     security = spec.get("securityContext", {})
     for sysctl in security.get("sysctls", []):
         if sysctl["name"] not in SYSCTLS:
