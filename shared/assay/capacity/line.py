@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -163,53 +163,59 @@ class BatchReplica(Replica):
 
 
 class LeastOpen:
-    """Replicas by how many calls were sent to them and not yet ended; ties in turn. All in constant time.
+    """Replicas by how many calls were sent to them and not yet ended; ties by chance. All in constant time.
 
-    HAProxy's `leastconn`, of one HAProxy: others' calls are unknown to it. Each begins its turns elsewhere; did all
-    begin with the same replica (https://github.com/haproxy/haproxy/issues/1282, after reloads), it would be worse.
+    HAProxy's `leastconn`, of one HAProxy: others' calls are unknown to it. It breaks ties in turn; where each begins
+    its turns is not known, and chance stands for that. Did all begin with the same replica, as after a reload
+    (https://github.com/haproxy/haproxy/issues/1282), their calls would meet there.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._rows: list[OrderedDict[Replica, None]] = [OrderedDict()]
+        self._rows: list[list[Replica]] = [[]]
         self._open: dict[Replica, int] = {}
+        self._place: dict[Replica, int] = {}
         self._low = 0
 
     def __len__(self) -> int:
         return len(self._open)
 
     def add(self, replica: Replica) -> None:
-        self._open[replica] = 0
-        self._rows[0][replica] = None
-        if self._random.random() < 0.5:
-            self._rows[0].move_to_end(replica, last=False)
-        self._low = 0
+        self._put(replica, 0)
 
     def remove(self, replica: Replica) -> None:
-        if (count := self._open.pop(replica, None)) is not None:
-            del self._rows[count][replica]
+        if replica in self._open:
+            self._take(replica)
 
     def least(self) -> Replica | None:
-        """The replica that comes next, None where there is none."""
+        """One of those with the fewest, None where there is none."""
         if not self._open:
             return None
-        while not self._rows[self._low]:
+        while not (row := self._rows[self._low]):
             self._low += 1
-        return next(iter(self._rows[self._low]))
+        return row[int(self._random.random() * len(row))] if len(row) > 1 else row[0]
 
     def sent(self, replica: Replica) -> None:
-        self._move(replica, 1)
+        self._put(replica, self._take(replica) + 1)
 
     def ended(self, replica: Replica) -> None:
         if replica in self._open:
-            self._move(replica, -1)
+            self._put(replica, self._take(replica) - 1)
 
-    def _move(self, replica: Replica, step: int) -> None:
-        count = self._open[replica]
-        del self._rows[count][replica]
-        count += step
-        self._open[replica] = count
+    def _take(self, replica: Replica) -> int:
+        """Out of its row, whose last takes its place."""
+        count, place = self._open.pop(replica), self._place.pop(replica)
+        row = self._rows[count]
+        last = row.pop()
+        if last is not replica:
+            row[place] = last
+            self._place[last] = place
+        return count
+
+    def _put(self, replica: Replica, count: int) -> None:
         if count == len(self._rows):
-            self._rows.append(OrderedDict())
-        self._rows[count][replica] = None
+            self._rows.append([])
+        row = self._rows[count]
+        self._open[replica], self._place[replica] = count, len(row)
+        row.append(replica)
         self._low = min(self._low, count)

@@ -45,7 +45,7 @@ def met(outcome: Outcome) -> dict[str, float]:
 
 
 def test_a_shared_line_waits_as_erlang_says() -> None:
-    # M/M/10 at 80 %, 28,800 calls: over four seeds the mean was 89 % to 113 % of Erlang's, the 99th percentile 94 to 110.
+    # M/M/10 at 80 %, 28,800 calls: over four seeds the mean was 89 to 113 % of Erlang's, the 99th percentile 94 to 110.
     outcome, service = simulate(hours=2, warmup_s=120, **FIXED, services__probe__calls__per_s=4,
                                 cluster={"routing": "shared"})  # fmt: skip
     line = wait(10, 4.0, 2.0)
@@ -93,9 +93,9 @@ def test_a_crowd_waits_for_metrics_pods_and_models() -> None:
     before = max(sample.ready["probe"] for sample in outcome.samples if sample.time_s < 312)
     wanted = min(sample.time_s for sample in outcome.samples if sample.target["probe"] > 2 * before)
     full = min(sample.time_s for sample in outcome.samples if sample.ready["probe"] >= 2 * before)
-    # Up to 10 s until the reports show it and 5 s of delay; then a node (144 to 216 s, asked for within 15 s), its
-    # image, the pod and the model: 60 + 10 + 30. Samples are 3 s apart.
-    assert 305 <= wanted <= 320
+    # Up to 10 s until the reports show it, and they tell a mean over up to 30 s; 5 s of delay; then a node (144
+    # to 216 s, asked for within 15 s), its image, the pod and the model: 60 + 10 + 30. Samples are 3 s apart.
+    assert 305 <= wanted <= 336
     assert wanted - 3 + 244 <= full <= wanted + 331 + 3
     assert service.failed_share > 0.1
     assert {"front_refuses", "pods_at_once"} <= met(outcome).keys()
