@@ -1,4 +1,4 @@
-"""Every command of the runbook names what the chart really makes, and every alert has its part."""
+"""Every command of RUNBOOK.md and TROUBLE.md names what the chart really makes, and every alert has its part."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from assay.cli.main import cli
 from infra.rendering import INFRA, NAMESPACE, RELEASE, REPOSITORY, manifests, render_release, values
 from infra.shell import commands
 
-RUNBOOK = (INFRA / "RUNBOOK.md").read_text()
-COMMANDS = list(commands(RUNBOOK))
+RUNBOOK, TROUBLE = ((INFRA / f"{name}.md").read_text() for name in ("RUNBOOK", "TROUBLE"))
+COMMANDS = list(commands(RUNBOOK + TROUBLE))
 OTHERS = {"helm", "kubectl", "assay", "mc", "for", "grep", "export", "base64", "openssl", "date"}
 KINDS = {
     "certificate": "Certificate",
@@ -206,7 +206,7 @@ def test_assay_s_commands_are_there(words: list[str]) -> None:
 def test_every_alert_has_its_part(helm: Path) -> None:
     (rules,) = of_kind(render_release(helm, *values("gpu")), "PrometheusRule").values()
     alerts = [rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]]
-    parts = RUNBOOK[RUNBOOK.index("## Alerts") :]
+    parts = TROUBLE[TROUBLE.index("## Alerts") :]
     assert re.findall(r"^### (.*)$", parts, re.MULTILINE) == alerts
     for part in re.split(r"^### .*$", parts, flags=re.MULTILINE)[1:]:
         assert "```sh" in part  # something to look with
@@ -222,4 +222,4 @@ def test_what_it_says_of_patience_is_what_the_code_does() -> None:
     assert 13 * 60 < wait_s < 16 * 60  # "about a quarter of an hour"
     assert LEASE_S == 10
     assert f"hears nothing of an engine for {SILENCE_S:.0f} s" in " ".join(RUNBOOK.split())
-    assert f"a front runs {MAX_RUNNING} operations at a time" in RUNBOOK
+    assert f"a front runs {MAX_RUNNING} operations at a time" in TROUBLE
