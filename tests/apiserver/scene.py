@@ -124,6 +124,33 @@ class Scene:
         apply(self.cluster, copy.deepcopy(found))
 
     @contextmanager
+    def defined(self, group: str, **scopes: str) -> Iterator[None]:
+        """For a while, kinds whose objects may hold anything: Namespaced or Cluster by kind, as v1 of their group."""
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        # Groups of Kubernetes' own want to know who approved.
+        approval = {"api-approved.kubernetes.io": "unapproved, a test"}
+        for kind, scope in scopes.items():
+            plural = f"{kind.lower()}s"
+            self.put({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": f"{plural}.{group}", "annotations": approval},
+                "spec": {
+                    "group": group, "scope": scope, "versions": [version], "names": {"kind": kind, "plural": plural},
+                },
+            })  # fmt: skip
+        for kind in scopes:
+            wait_served(self.cluster, kind, version=f"{group}/v1")
+        try:
+            yield
+        finally:
+            for kind in scopes:
+                self.cluster.delete(f"{DEFINITIONS}/{kind.lower()}s.{group}")
+            for kind in scopes:
+                wait_served(self.cluster, kind, version=f"{group}/v1", served=False)
+
+    @contextmanager
     def changed(self, found: Object) -> Iterator[None]:
         """An object of the whole cluster otherwise than it was, for a while."""
         meta = found["metadata"]

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from probe.authority import Authority
 from probe.operations import start
 from probe.service import FULL_NAME
 from probe.service_process import ServiceProcess
@@ -29,6 +30,7 @@ from assay.platform.ownership import LABEL
 from assay.platform.smoke import smoke
 from assay.platform.status import status
 from assay.platform.trouble import troubles
+from assay.server.settings import TlsFiles
 
 PORT = 50051
 SERVICES = ("moe_router", "probe")
@@ -57,13 +59,18 @@ def running(scene: Scene, kubelet: Kubelet) -> Scene:
         "defaults.engine.resources.gpus=4",
     ]
     scene.sets[3] = scene.sets[3].replace(GPU, "NVIDIA-PLAYED")
-    scene.put(namespace(scene.target.namespace, **{LABEL: scene.target.release}))
-    plan = scene.plan()
-    Helm(plan.target).install(plan.chart, plan.values, timeout_s=30)
+    install(scene)
     for name in SERVICES:
         scene.put(pod(scene, f"{name.replace('_', '-')}-1", name, "front"))
     scene.put(pod(scene, "engine-1", "moe_router", "engine", gpus=4))
     return scene
+
+
+def install(scene: Scene, *sets: str) -> None:
+    """By Helm, without waiting."""
+    scene.put(namespace(scene.target.namespace, **{LABEL: scene.target.release}))
+    plan = scene.plan(*sets)
+    Helm(plan.target).install(plan.chart, plan.values, timeout_s=30)
 
 
 def pod(scene: Scene, name: str, service: str, component: str, *, gpus: int = 0, **status: Any) -> dict[str, Any]:
@@ -142,6 +149,54 @@ def test_a_real_call_to_every_service(running: Scene, kubelet: Kubelet, tmp_path
         front.stop()
     answers = {each.service: each for each in smoke(running.cluster, running.target, timeout_s=1)}
     assert not answers["moe_router"].ok
+
+
+def test_under_mutual_tls_only_who_has_a_certificate_is_answered(
+    scene: Scene, kubelet: Kubelet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scene.make_secret("tls", **{"tls.crt": "certificate", "tls.key": "key", "ca.crt": "authority"})
+    alone = ("services.moe_router.enabled=false", f"services.probe.grpcService={FULL_NAME}")
+    install(scene, *alone, "transport=mtls", "mtls.existingSecret=tls")
+    scene.put(pod(scene, "secure-1", "probe", "front"))
+    authority = Authority(tmp_path)
+    key, certificate = authority.certificate([], hosts=["trial-assay-probe"])
+    files = TlsFiles(tmp_path / "front.pem", tmp_path / "front.key", tmp_path / "authority.pem")
+    files.certificate.write_bytes(certificate)
+    files.key.write_bytes(key)
+    secured = {"transport": "mtls", "tls": files, "health_listen": "127.0.0.1:0"}
+    with serving_in_thread(f"file://{tmp_path}/store", **secured) as address:
+        kubelet.ports["secure-1", PORT] = int(address.rpartition(":")[2])
+        (without,) = smoke(scene.cluster, scene.target, timeout_s=5)
+        assert not without.ok
+        assert "ASSAY_TLS_CA, ASSAY_TLS_CLIENT_CERT and ASSAY_TLS_CLIENT_KEY" in without.said
+        certificate_file, key_file = authority.client_files("spiffe://example.org/operator")
+        monkeypatch.setenv("ASSAY_TLS_CA", str(tmp_path / "authority.pem"))
+        monkeypatch.setenv("ASSAY_TLS_CLIENT_CERT", str(certificate_file))
+        monkeypatch.setenv("ASSAY_TLS_CLIENT_KEY", str(key_file))
+        (answer,) = smoke(scene.cluster, scene.target, timeout_s=20)
+        rows, _ = status(scene.cluster, scene.target)
+    assert (answer.ok, answer.said) == (True, "health SERVING")
+    assert [row.operations for row in rows if row.what == "front"] == [0]
+
+
+def test_by_the_gateway_that_the_routes_hang_on(scene: Scene, tmp_path: Path):
+    front = ServiceProcess("moe_router", f"file://{tmp_path}/store")
+    host, port = front.address.split(":")
+    public = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": "public", "namespace": scene.target.namespace},
+        "spec": {"listeners": [{"name": "grpc", "port": int(port), "protocol": "HTTP"}]},
+    }
+    with scene.defined("gateway.networking.k8s.io", Gateway="Namespaced", GRPCRoute="Namespaced"):
+        install(scene, "gateway.enabled=true", "gateway.parent.name=public", "gateway.hostnames[0]=assay.example.org")
+        scene.cluster.apply(public, manager="test")
+        (nowhere,) = smoke(scene.cluster, scene.target, timeout_s=0)
+        scene.cluster.apply(public | {"status": {"addresses": [{"value": host}]}}, manager="test")
+        (answer,) = smoke(scene.cluster, scene.target, timeout_s=20)
+    front.stop()
+    assert "has no address yet" in nowhere.said
+    assert (answer.ok, answer.how) == (True, f"Gateway public at {front.address}")
 
 
 def test_without_a_release_there_is_nothing_to_see(scene: Scene):

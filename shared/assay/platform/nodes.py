@@ -12,7 +12,7 @@ from assay.platform.api import Object
 from assay.platform.workloads import GPU, Resources, requests_of
 
 PRODUCT, MEMORY = "nvidia.com/gpu.product", "nvidia.com/gpu.memory"
-SHOWN = {"cpu": "CPU", "memory": "memory", GPU: "GPUs"}
+SHOWN = {"cpu": "CPU", "memory": "memory", GPU: "GPU"}
 SCARCE = {
     "cpu": "too little CPU free",
     "memory": "too little memory free",

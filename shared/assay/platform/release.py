@@ -97,12 +97,18 @@ class Release:
             if prepared.base is None:  # nothing has ever served
                 raise
             number = prepared.base.number
-            self.helm.rollback(number, timeout_s=timeout_s)
-            before = Rendered(self.helm.manifest())
+            before = Rendered(self.helm.manifest(number))
             watch = Watch(self.cluster, self.target, before, on_parts, served=failed.served)
+            try:
+                watch.while_running(lambda: self.helm.rollback(number, timeout_s=timeout_s))
+            except AssayError as error:
+                message = f"{failed.message}; and revision {number} could not be brought back: {error.message}"
+                raise NotReady(message, watch, failed.why) from error
             after = watch.until_ready(timeout_s)
             gaps = sorted({*failed.wait.gaps, *after.gaps})
-            kept = f"meanwhile {', '.join(gaps)} did not serve" if gaps else "which served all along"
+            kept = "which served all along" if failed.served else "which had not served before either"
+            if gaps:
+                kept = f"meanwhile {', '.join(gaps)} did not serve"
             state = "" if after.ready else ", which has not become ready again either"
             message = f"{failed.message}; rolled back to revision {number}, {kept}{state}"
             raise NotReady(message, watch, failed.why, rolled_back=number) from None

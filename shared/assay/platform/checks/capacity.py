@@ -30,13 +30,14 @@ def room(survey: Survey) -> Iterator[Finding]:
     """The pods that must run, those that need GPUs first, each on a node that takes it; then a second Ray cluster."""
     free = survey.empty_nodes()
     lasting = sorted(survey.rendered.lasting(), key=lambda each: -each.gpus)
+    whole = True
     for workload in lasting:
         # An engine that starts at nothing must still be able to have its first replica.
-        needed = max(workload.least, 1)
-        got = place(free, workload.pod, needed)
+        got = place(free, workload.pod, max(workload.least, 1))
+        whole = whole and got.complete
         yield _finding(survey, workload, got)
-    if not any(each.kind == "RayService" for each in lasting):
-        return
+    if not whole:
+        return  # what has no room for one has none for two
     second = [place(free, each.pod, each.least) for each in lasting if each.kind == "RayService"]
     strategies = {s["spec"].get("upgradeStrategy", {}).get("type") for s in survey.rendered.of_kind("RayService")}
     if "NewCluster" in strategies and not all(each.complete for each in second):
