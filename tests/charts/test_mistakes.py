@@ -50,6 +50,7 @@ MISTAKES = {
     "cert-manager: names misspelt": ("certificates.yaml", "  uris:", "  uriSANs:"),
     "Prometheus: an endpoint's interval without unit": ("monitoring.yaml", "interval: 15s", 'interval: "15"'),
     "Prometheus: an endpoint's port misspelt": ("monitoring.yaml", "{port: metrics", "{ports: metrics"),
+    "Prometheus: a monitor of pods misspelt": ("monitoring.yaml", "podMetricsEndpoints:", "podEndpoints:"),
     "Prometheus: an alert without expression": ("monitoring.yaml", "expr: min by", "query: min by"),
     "Prometheus: an alert's labels misspelt": ("monitoring.yaml", "labels: {severity", "label: {severity"),
     "Prometheus: a selector that is none": (

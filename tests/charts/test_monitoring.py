@@ -24,6 +24,11 @@ from charts.rendering import CHART, Combination, Object, of_kind, render
 TARGET = {"namespace", "service", "pod", "container", "endpoint", "job", "instance"}
 # Of NVIDIA's exporter, with the labels by which it names the pod that has the GPU; not at hand here.
 DCGM = {"DCGM_FI_DEV_GPU_UTIL": {"gpu", "UUID", "modelName", "Hostname", "namespace", "pod", "container"}}
+# Of Ray Serve, by what a Ray 2.60 in the chart's mode exported, less what says which process it was.
+RAY = {
+    "ray_serve_deployment_replica_healthy": {"application", "deployment", "replica"},
+    "ray_serve_replica_processing_queries": {"application", "deployment", "replica"},
+}
 # Stand for any value in a dashboard.
 VARIABLES = {"$namespace": "any", "$service": "any"}
 
@@ -56,13 +61,19 @@ def exported(objects: tuple[Object, ...], tmp_path_factory: pytest.TempPathFacto
     finally:
         front.stop()
     (monitor,) = of_kind(objects, "ServiceMonitor").values()
-    added = TARGET | {re.sub(r"[^a-zA-Z0-9_]", "_", label) for label in monitor["spec"]["targetLabels"]}
+    added = TARGET | {sanitized(label) for label in monitor["spec"]["targetLabels"]}
     found = {
         sample.name: set(sample.labels) | added
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    return found | DCGM
+    (engines,) = of_kind(objects, "PodMonitor").values()
+    added = TARGET - {"service"} | {sanitized(label) for label in engines["spec"]["podTargetLabels"]}
+    return found | DCGM | {name: labels | added for name, labels in RAY.items()}
+
+
+def sanitized(label: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_]", "_", label)
 
 
 def alerts(objects: Sequence[Object]) -> Iterator[Object]:
@@ -121,7 +132,7 @@ def faults(each: Asked, exported: Mapping[str, set[str]]) -> list[str]:
 
 def test_everything_asked_for_exists(objects: tuple[Object, ...], exported: Mapping[str, set[str]]) -> None:
     found = list(asked(objects))
-    assert len(found) >= 11
+    assert len(found) >= 14
     assert {each.name: faults(each, exported) for each in found if faults(each, exported)} == {}
 
 
@@ -140,6 +151,21 @@ def test_everything_asked_for_exists(objects: tuple[Object, ...], exported: Mapp
 )
 def test_a_mistake_is_caught(exported: Mapping[str, set[str]], expression: str, told: tuple[str, ...]) -> None:
     assert faults(Asked("wrong", expression, frozenset(told)), exported)
+
+
+def test_ray_s_metrics_are_ones_that_this_ray_makes() -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'assay-platform[ray]'")
+    sources = [path.read_text() for path in (Path(ray.__file__).parent / "serve/_private").glob("*.py")]
+    for name in RAY:
+        assert any(f'"{name.removeprefix("ray_")}"' in source for source in sources)
+
+
+def test_engines_are_full_when_their_most_replicas_have_what_they_aim_at(objects: tuple[Object, ...]) -> None:
+    (full,) = (alert["expr"] for alert in alerts(objects) if alert["alert"] == "AssayEnginesFull")
+    bounds = dict(re.findall(r'application="(\w+)"}\) > (\d+)', full))
+    # inference-optimizer: 16 answers share a replica, of which there are 8 at most.
+    assert bounds == {"inference_optimizer": "128", "moe_router": "4", "tom_verifier": "2"}
+    assert len(re.findall(r"\bor\b", full)) == 2
 
 
 def test_codes_and_types_are_ones_that_fronts_count(objects: tuple[Object, ...]) -> None:

@@ -12,8 +12,11 @@ from charts.network import Endpoint, Network, edges, pod, pods_rendered
 from charts.rendering import Combination, Object, of_kind, render
 
 GRPC, HEALTH, METRICS, SERVE, DASHBOARD, HTTP = 50051, 50052, 9464, 9000, 8265, 8000
-DNS, STORE, API_SERVER, REDIS, TRACES, ISTIOD, ANY = 53, 443, 6443, 6379, 4317, 15012, 31337
-EVERY = {GRPC, HEALTH, METRICS, SERVE, DASHBOARD, HTTP, DNS, STORE, API_SERVER, REDIS, TRACES, ISTIOD, ANY}
+RAY_METRICS, DNS, STORE, API_SERVER, REDIS, TRACES, ISTIOD, ANY = 8080, 53, 443, 6443, 6379, 4317, 15012, 31337
+EVERY = {
+    *(GRPC, HEALTH, METRICS, SERVE, DASHBOARD, HTTP, RAY_METRICS),
+    *(DNS, STORE, API_SERVER, REDIS, TRACES, ISTIOD, ANY),
+}
 OUTSIDERS = [
     pod("stranger beside", "assay"),
     pod("stranger", "elsewhere"),
@@ -93,6 +96,8 @@ def test_gpus_high_availability_and_traces_open_this_more(helm: Path) -> None:
         for each in ("inference-optimizer", "moe-router", "tom-verifier")
         for node in ("head", "worker")
     }
+    watched = {pair for pair, ports in found.items() if RAY_METRICS in ports and not pair[0].startswith("engine")}
+    assert watched == {("prometheus", each) for each in heads | workers}
 
 
 def test_in_a_mesh_sidecars_reach_istiod_and_nothing_else_does(helm: Path) -> None:

@@ -23,6 +23,14 @@ KEYS = {
     "volumes": ("name",),
     "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
 }
+SELECTING = (
+    "AuthorizationPolicy",
+    "NetworkPolicy",
+    "PeerAuthentication",
+    "PodDisruptionBudget",
+    "PodMonitor",
+    "Service",
+)
 
 
 @pytest.fixture(params=combinations(), ids=lambda each: each.name)
@@ -32,7 +40,7 @@ def objects(helm: Path, request: pytest.FixtureRequest) -> tuple[Object, ...]:
 
 def test_every_selector_selects_pods(objects: tuple[Object, ...]) -> None:
     pods = [pod["metadata"]["labels"] for _, pod in pods_of(objects)]
-    for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy", "AuthorizationPolicy", "PeerAuthentication"):
+    for kind in SELECTING:
         for name, found in of_kind(objects, kind).items():
             wanted = selector_of(found).items() - {("ray.io/node-type", "head")}  # which KubeRay adds
             assert [labels for labels in pods if wanted <= labels.items()], (kind, name)
