@@ -34,12 +34,14 @@ def helm_on_path(tool: Callable[[str], Path]) -> Iterator[None]:
 
 
 def definition(name: str) -> dict[str, Any]:
-    """KubeRay's definition of a kind: rayservices or rayclusters. Without its many descriptions it is served sooner."""
+    """KubeRay's definition of a kind, e.g. rayservices: of v1, without its many descriptions; it is served sooner."""
     tools = Path(os.environ.get("ASSAY_TOOLS", REPOSITORY / "../shared/tools"))
     file = tools / f"kuberay/ray.io_{name}.yaml"
     if not file.is_file():
         pytest.skip(f"needs KubeRay's definitions: put {file.name} into kuberay/ in the folder that ASSAY_TOOLS names")
-    return dict(_terse(yaml.load(file.read_text(), Loader=yaml.CSafeLoader)))
+    found = dict(yaml.load(file.read_text(), Loader=yaml.CSafeLoader))
+    found["spec"]["versions"] = [each for each in found["spec"]["versions"] if each["name"] == "v1"]
+    return dict(_terse(found))
 
 
 def _terse(found: Any) -> Any:

@@ -29,7 +29,8 @@ def test_a_cluster_that_has_everything_is_clean(scene: Scene):
     found = scene.check()
     assert [each for each in found if each.result != "ok"] == []
     assert {each.name for each in found} == {
-        "Kubernetes", "namespace", "permissions", "definition RayService", "KubeRay operator", "nodes", ENGINE, FRONT,
+        "Helm", "Kubernetes", "namespace", "permissions", "definition RayService", "KubeRay operator", "nodes",
+        ENGINE, FRONT,
         "room for trial-assay-moe-router-engine head", "GPU memory for trial-assay-moe-router-engine gpu workers",
         "secret keys", "store", "pods' admission", "API server",
     }  # fmt: skip

@@ -177,9 +177,9 @@ class Cluster:
         url = path + (f"?{urlencode(query)}" if query else "")
         for pause_s in (*PAUSES_S, None):
             begun = time.monotonic()
+            trouble: AssayError | None = None
             try:
                 status, data = self._once(method, url, body, content_type)
-                trouble: AssayError = Unavailable(f"the API server at {self.address} answers {status}: {_words(data)}")
             except _NotSent as error:
                 status, data, trouble = 0, b"", error.error
             except AssayError as error:
@@ -189,6 +189,7 @@ class Cluster:
                 return data
             if 300 <= status < 500 and status != 429:
                 raise _refusal(status, data, self.address)
+            trouble = trouble or Unavailable(f"the API server at {self.address} answers {status}: {_words(data)}")
             if pause_s is None or not (bears_repeating or status in (0, 429)):
                 raise trouble
             self._tell(f"{trouble.message}; trying again")

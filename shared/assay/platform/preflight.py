@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.errors import AssayError, FailedPrecondition, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from assay.platform.api import Cluster, Object
 from assay.platform.checks import capacity, definitions, namespace, needed, operator, permissions, server, store
-from assay.platform.finding import Finding, fail, warn
+from assay.platform.finding import Finding, fail, ok, warn
 from assay.platform.helm import Helm, Target, Values
 from assay.platform.survey import Survey
 from assay.platform.workloads import Rendered
@@ -62,10 +62,17 @@ def preflight(plan: Plan, cluster: Cluster) -> list[Finding]:
         return [fail("API server", error.message, "try again once it answers in time")]
     rendered = Rendered(helm.template(plan.chart, plan.values or _kept(helm), kubernetes=TESTED))
     survey = Survey(cluster, plan.target, rendered, least=least, tested=TESTED, gpu_memory=plan.gpu_memory)
-    findings: list[Finding] = []
+    findings = [_helm(helm)]
     for title, check in CHECKS:
         findings += _guarded(title, check, survey)
     return findings
+
+
+def _helm(helm: Helm) -> Finding:
+    found = helm.version()
+    if found.startswith("v3."):
+        return ok("Helm", found)
+    return warn("Helm", f"{found}, and only version 3 has been tried", "install Helm 3, or go on with care")
 
 
 def _guarded(title: str, check: Check, survey: Survey) -> list[Finding]:

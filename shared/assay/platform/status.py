@@ -36,15 +36,17 @@ class Row:
 def status(cluster: Cluster, target: Target) -> tuple[list[Row], list[str]]:
     """The rows, and notes on what could not be looked at. NotFound where there is no release."""
     helm = Helm(target)
-    services, rendered, _ = installed(target, helm)
     notes: list[str] = []
-    if (latest := helm.history()[-1]).status != "deployed":
-        notes.append(f"revision {latest.number} is {latest.status}: {latest.description}")
-    inside = f"/namespaces/{target.namespace}"
-    pods = list(cluster.list(f"/api/v1{inside}/pods", labelSelector=f"app.kubernetes.io/instance={target.release}"))
-    with ThreadPoolExecutor(max_workers=8) as asking:
+    pods_path = f"/api/v1/namespaces/{target.namespace}/pods"
+    with ThreadPoolExecutor(max_workers=10) as asking:
+        latest = asking.submit(helm.history)
+        services, rendered, _ = installed(target, helm)
         counted = {service.front: asking.submit(_operations, cluster, target, service) for service in services}
-        rows = [*_workloads(cluster, target, rendered, pods), *_gpus(cluster, rendered, notes)]
+        gpus = asking.submit(_gpus, cluster, rendered, notes)
+        pods = list(cluster.list(pods_path, labelSelector=f"app.kubernetes.io/instance={target.release}"))
+        rows = [*_workloads(cluster, target, rendered, pods), *gpus.result()]
+    if (revision := latest.result()[-1]).status != "deployed":
+        notes.append(f"revision {revision.number} is {revision.status}: {revision.description}")
     shown = []
     for row in rows:
         if row.part in counted:
