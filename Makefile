@@ -21,7 +21,7 @@ comma := ,
 # Engines of all services, and what one of them can do with an optional package.
 SERVICES := $(patsubst %/pyproject.toml,./%[engine],$(wildcard services/*/pyproject.toml))
 DISTRIBUTIONS := ./shared[server,s3,ray,models,plots,deploy] ./kernels[triton] $(SERVICES:%tom_verifier[engine]=%tom_verifier[engine$(comma)symbolic])
-TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema kubernetes-validate openai promql-parser pytest pytest-asyncio pytest-timeout types-protobuf
+TEST_TOOLS := build editables grpcio-tools hatchling hypothesis jsonschema kubernetes-validate openai promql-parser pytest pytest-asyncio pytest-timeout types-protobuf websockets
 METADATA := constraints.txt shared/pyproject.toml kernels/pyproject.toml $(wildcard services/*/pyproject.toml)
 SOURCES := shared/assay kernels/src $(wildcard services/*/src)
 empty :=
