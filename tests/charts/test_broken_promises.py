@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from charts import test_mesh as mesh
 from charts import test_promises as promises
 from charts import test_references as references
 from charts.network import Network, edges, pods_rendered
@@ -21,6 +22,9 @@ SCALED: dict[str, Any] = {"defaults__front__autoscaling__enabled": True}
 LAPTOP = Combination.of("laptop", **SCALED)
 MESH = Combination.of("mesh", **SCALED, transport="mesh")
 MTLS = Combination.of("mtls", **SCALED, transport="mtls", mtls__issuer__name="ca")
+FURTHER = Combination.of(
+    "further", transport="mesh", services__your_service={"grpcService": "assay.dummy.v1.DummyService"}
+)
 WATCHED = Combination.of("watched", monitoring={"serviceMonitor": True})
 
 
@@ -147,6 +151,27 @@ BROKEN: dict[str, tuple[str, str, str, Promise, Combination]] = {
         '- source: {principals: ["*"]}',
         promises.test_only_its_own_front_reaches_an_engine,
         MESH,
+    ),
+    "every method repeated": (
+        "mesh.yaml",
+        'retryOn: "connect-failure,refused-stream"}',
+        'retryOn: "connect-failure,refused-stream,unavailable"}',
+        mesh.test_only_what_may_be_repeated_is,
+        FURTHER,
+    ),
+    "a whole service repeated": (
+        "mesh.yaml",
+        "- uri: {exact: /{{ $known }}/{{ . }}}",
+        "- uri: {prefix: /{{ $known }}/}",
+        mesh.test_only_what_may_be_repeated_is,
+        FURTHER,
+    ),
+    "a caller that says who it is": (
+        "mesh.yaml",
+        "SANITIZE_SET",
+        "APPEND_FORWARD",
+        mesh.test_a_sidecar_replaces_what_a_caller_says_of_itself,
+        FURTHER,
     ),
     "a policy that denies nothing": (
         "network.yaml",
