@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from charts.custom_resources import CustomResources
 from charts.schemas import Schemas
 
 
@@ -16,5 +17,12 @@ def helm(tool: Callable[[str], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def schemas() -> Schemas:
-    return Schemas()
+def custom_resources() -> Iterator[CustomResources]:
+    found = CustomResources()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def schemas(custom_resources: CustomResources) -> Schemas:
+    return Schemas(custom_resources)

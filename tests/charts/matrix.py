@@ -50,6 +50,18 @@ def combinations() -> list[Combination]:
     found += [of(f"gpu, {name}", LARGE, **sets) for name, sets in options.items()]
     together = {path: value for sets in options.values() for path, value in sets.items()}
     found.append(of("all options together", ("gpu", "ha"), **together, transport="mesh", mtls={}))
+    mesh = {"transport": "mesh", "mesh__callers": ["cluster.local/ns/team/sa/notebook"]}
+    found.append(of("mesh behind a gateway", LARGE, **mesh, **gateway, mtls={}, mesh__controlNamespace="mesh"))
+    found.append(of("mesh without network policy", **mesh, networkPolicy__enabled=False))
+    watched = {"monitoring": {"serviceMonitor": True}, "networkPolicy__metricsNamespace": "monitoring"}
+    found.append(of("engines watched", LARGE, **watched))
+    found.append(of("mesh, watched", **mesh, **watched))
+    further = {"grpcService": "assay.dummy.v1.DummyService", "engine": {"ongoing": 2}}
+    found += [
+        of(f"a further service, {base[-1]}", base, services__your_service=further) for base in (("laptop",), LARGE)
+    ]
+    found.append(of("a further service in a mesh", **mesh, **gateway, services__your_service=further))
+    found.append(of("in-process on GPUs' values", LARGE, defaults__engine__placement="in-process"))
     found.append(of("MinIO on a volume", minio__storageClass="fast"))
     found.append(of("store at an address", LARGE, store__url="s3://bucket/prefix?endpoint=http://10.0.0.9:9000"))
     return found

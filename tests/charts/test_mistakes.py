@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from charts.rendering import CHART, Combination, render, run_helm
+from charts.rendering import CHART, Combination, parsed, render, run_helm
 from charts.schemas import Schemas
 
 MISTAKES = {
@@ -29,8 +30,60 @@ MISTAKES = {
         "capabilities: {drop: [ALL]}",
         "capabilities: {dropped: [ALL]}",
     ),
+    "Istio: a mode of TLS that is none": ("mesh.yaml", "mode: STRICT", "mode: MANDATORY"),
+    "Istio: peers' authentication for a port misspelt": ("mesh.yaml", "  mtls: {mode", "  portLevelMTLS: {mode"),
+    "Istio: a traffic policy one level too high": ("mesh.yaml", "  trafficPolicy:\n    tls:", "  tls:"),
+    "Istio: an outlier's number as text": ("mesh.yaml", "consecutiveGatewayErrors: 5", "consecutiveGatewayErrors: few"),
+    "Istio: a duration without unit": ("mesh.yaml", "baseEjectionTime: 30s", "baseEjectionTime: 30"),
+    "Istio: a rule's caller misspelt": ("mesh.yaml", "            principals:", "            principal:"),
+    "Istio: a path where a list belongs": ("mesh.yaml", "{paths: [/grpc.health", "{path: [/grpc.health"),
+    "Istio: an action that is none": ("mesh.yaml", "action: ALLOW", "action: PERMIT"),
+    "Istio: a route's port as a number": ("mesh.yaml", "port: {number: 50051}", "port: 50051"),
+    "Istio: retries misspelt": ("mesh.yaml", "retryOn:", "retriesOn:"),
+    "Istio: a filter's context that is none": ("mesh.yaml", "SIDECAR_INBOUND", "SIDECAR_IN"),
+    "Istio: a filter's operation that is none": ("mesh.yaml", "operation: MERGE", "operation: JOIN"),
+    "Istio: an API that is none": ("mesh.yaml", "security.istio.io/v1\n", "security.istio.io/v2\n"),
+    "cert-manager: no issuer": ("certificates.yaml", "issuerRef:", "issuer:"),
+    "cert-manager: an issuer without a name": ("certificates.yaml", "issuerRef: {name:", "issuerRef: {names:"),
+    "cert-manager: a use that is none": ("certificates.yaml", "server auth", "server-auth"),
+    "cert-manager: an algorithm that is none": ("certificates.yaml", "algorithm: ECDSA", "algorithm: EC"),
+    "cert-manager: names misspelt": ("certificates.yaml", "  uris:", "  uriSANs:"),
+    "Prometheus: an endpoint's interval without unit": ("monitoring.yaml", "interval: 15s", 'interval: "15"'),
+    "Prometheus: an endpoint's port misspelt": ("monitoring.yaml", "{port: metrics", "{ports: metrics"),
+    "Prometheus: a monitor of pods misspelt": ("monitoring.yaml", "podMetricsEndpoints:", "podEndpoints:"),
+    "Prometheus: an alert without expression": ("monitoring.yaml", "expr: min by", "query: min by"),
+    "Prometheus: an alert's labels misspelt": ("monitoring.yaml", "labels: {severity", "label: {severity"),
+    "Prometheus: a selector that is none": (
+        "monitoring.yaml",
+        "  selector:\n    matchLabels",
+        "  selector:\n    labels",
+    ),
+    "Gateway API: a method misspelt": ("gateway.yaml", "method: {service:", "methods: {service:"),
+    "Gateway API: a back end's port out of range": ("gateway.yaml", "port: 50051", "port: 650051"),
+    "Gateway API: parents misspelt": ("gateway.yaml", "parentRefs:", "parentRef:"),
+    "Gateway API: a parent without a name": (
+        "gateway.yaml",
+        "- name: {{ .Values.gateway",
+        "- kind: {{ .Values.gateway",
+    ),
     "tests that Helm cannot parse": ("tests/calls.yaml", "restartPolicy: Never", "restartPolicy: {Never"),
 }
+# Where every template renders something; a mesh excludes certificates.
+OPTIONS: dict[str, Any] = {
+    "minio__storageClass": "fast",
+    "defaults__front__autoscaling__enabled": True,
+    "gateway__enabled": True,
+    "gateway__parent": {"name": "public"},
+    "gateway__hostnames": ["assay.example.org"],
+    "monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {}},
+}
+WIDE = Combination.of("wide", **OPTIONS, transport="mtls", mtls__issuer__name="ca")
+MESH = Combination.of("mesh", **OPTIONS, transport="mesh")
+
+
+@pytest.mark.parametrize("combination", [WIDE, MESH], ids=lambda each: each.name)
+def test_without_a_mistake_nothing_is_caught(helm: Path, schemas: Schemas, combination: Combination) -> None:
+    assert [schemas.faults(found) for found in render(helm, combination) if schemas.faults(found)] == []
 
 
 @pytest.mark.parametrize(("file", "right", "wrong"), MISTAKES.values(), ids=MISTAKES)
@@ -41,8 +94,7 @@ def test_a_mistake_is_caught(helm: Path, schemas: Schemas, tmp_path: Path, file:
     text = template.read_text()
     assert right in text
     template.write_text(text.replace(right, wrong))
-    combination = Combination.of(
-        "as on a volume", minio__storageClass="fast", defaults__front__autoscaling__enabled=True
-    )
-    if run_helm(helm, combination, chart).returncode == 0:
-        assert any(schemas.faults(found) for found in render(helm, combination, chart))
+    combination = MESH if file == "mesh.yaml" else WIDE
+    ran = run_helm(helm, combination, chart)
+    if ran.returncode == 0:
+        assert any(schemas.faults(found) for found in parsed(ran.stdout))

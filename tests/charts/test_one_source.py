@@ -60,3 +60,9 @@ def test_ray_s_environment_is_infra_ray_s(helm: Path) -> None:
             (container,) = group["template"]["spec"]["containers"]
             given = {each["name"]: each.get("value") for each in container["env"]}
             assert {name: given[name] for name in given if name.startswith("RAY_")} == wanted
+
+
+def test_the_operator_is_told_which_ray_it_is(helm: Path) -> None:
+    pinned = [line.strip() for line in (REPOSITORY / "constraints.txt").read_text().splitlines() if line[:5] == "ray=="]
+    for found in of_kind(render(helm, Combination.of("gpu", ("gpu",))), "RayService").values():
+        assert [f"ray=={found['spec']['rayClusterConfig']['rayVersion']}"] == pinned

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from charts.matrix import combinations
-from charts.rendering import Combination, Object, of_kind, render
+from charts.rendering import Combination, Object, of_kind, pods_of, render
 
 MATRIX = combinations()
-# Which keys of which secrets a container may see, by the component it is.
-STORE, TOKEN, REDIS = {"accessKey", "secretKey"}, {"token"}, {"password"}
-MAY_READ = {"front": STORE | TOKEN, "engine": STORE | TOKEN, "store": STORE, "hook": STORE, "test": set()}
-
-
-def pods_of(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
-    """(component, pod template) of everything that becomes pods."""
-    for found in objects:
-        templates: list[Object] = []
-        match found["kind"]:
-            case "Pod":
-                templates = [found]
-            case "Deployment" | "StatefulSet" | "Job":
-                templates = [found["spec"]["template"]]
-            case "RayService":
-                cluster = found["spec"]["rayClusterConfig"]
-                templates = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
-        for template in templates:
-            yield template["metadata"]["labels"]["app.kubernetes.io/component"], template
 
 
 @pytest.fixture(params=MATRIX, ids=lambda each: each.name)
@@ -50,6 +30,7 @@ def test_every_container_is_confined_and_bounded(objects: tuple[Object, ...]) ->
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+            assert "envFrom" not in container
             assert {"cpu", "memory"} <= set(container["resources"]["requests"])
             assert "memory" in container["resources"]["limits"]
 
@@ -69,12 +50,14 @@ def test_every_front_has_probes_a_budget_and_a_policy(objects: tuple[Object, ...
         assert front["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > drain + grace
 
 
-def test_no_container_reads_a_secret_that_it_does_not_use(objects: tuple[Object, ...]) -> None:
+def test_no_cache_is_told_to_grow_beyond_its_volume(objects: tuple[Object, ...]) -> None:
     for component, pod in pods_of(objects):
         for container in pod["spec"]["containers"]:
-            sources = [each["valueFrom"]["secretKeyRef"] for each in container.get("env", []) if "valueFrom" in each]
-            assert {source["key"] for source in sources} <= MAY_READ[component]
-            assert "envFrom" not in container
+            bound = {each["name"]: each.get("value", "") for each in container.get("env", [])}.get("ASSAY_CACHE_BYTES")
+            assert (bound is not None) == (component in ("front", "engine"))
+            if bound is not None:
+                (size,) = [each["emptyDir"]["sizeLimit"] for each in pod["spec"]["volumes"] if each["name"] == "cache"]
+                assert int(bound) == int(size.removesuffix("Gi")) * 2**30 * 4 // 5
 
 
 def test_only_ray_heads_get_a_token_of_the_api_server(objects: tuple[Object, ...]) -> None:

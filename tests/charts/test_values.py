@@ -56,6 +56,35 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "routes without a gateway": ({"gateway__enabled": True}, "gateway.parent.name: is not set"),
     "a pool that is none": ({"defaults__engine__pool": "tpu"}, "tpu is none of pools; name one of gpu"),
     "least over most": ({"defaults__engine__replicas": {"min": 5, "max": 2}}, "min 5 is over max 2"),
+    "more objects than shared memory": (
+        {"services__moe_router__engine__objectStore": "1Gi"},
+        "services.moe_router.engine.objectStore: 1Gi is over sharedMemory, 512Mi",
+    ),
+    "no replicas of one service": (
+        {"services__moe_router__front__replicas": 0},
+        "\n- at '/services/moe_router/front/replicas': minimum: got 0, want 1",
+    ),
+    "no defaults": ({"defaults": [1]}, "'/defaults': got array, want object"),
+    "replicas in quotes": ({"defaults__front__replicas": "3"}, "'/defaults/front/replicas': got string, want integer"),
+    "a share over all": ({"defaults__front__autoscaling__cpuPercent": 200}, "got 200, want 100"),
+    "memory in bytes' own unit": (
+        {"defaults__front__resources__limits": {"memory": "4GB"}},
+        "'/defaults/front/resources/limits/memory': '4GB' does not match",
+    ),
+    "a policy of pulling in small letters": ({"image__pullPolicy": "always"}, "value must be one of 'IfNotPresent'"),
+    "a tag that YAML reads as a number": ({"image__tag": 1.1}, "'/image/tag': got number, want string"),
+    "a toleration misspelt": (
+        {"pools__gpu__tolerations": [{"key": "nvidia.com/gpu", "operater": "Exists"}]},
+        "'/pools/gpu/tolerations/0': additional properties 'operater' not allowed",
+    ),
+    "a label that is a number": ({"pools__gpu__nodeSelector": {"gpus": 8}}, "got number, want string"),
+    "a network without its length": ({"networkPolicy__storeCidr": "10.0.0.1"}, "'10.0.0.1' does not match"),
+    "a port that is none": ({"networkPolicy__storePort": 0}, "'/networkPolicy/storePort': minimum: got 0, want 1"),
+    "callers by name": ({"networkPolicy__callers": ["team"]}, "'/networkPolicy/callers/0': got string, want object"),
+    "a host with a scheme": ({"gateway__hostnames": ["https://a.example.org"]}, "'/gateway/hostnames/0'"),
+    "one host without a list": ({"gateway__hostnames": "a.example.org"}, "got string, want array"),
+    "an issuer of no kind": ({"mtls__issuer__kind": "issuer"}, "value must be one of 'Issuer', 'ClusterIssuer'"),
+    "a secret by its path": ({"store__existingSecret": "team/s3"}, "'/store/existingSecret': 'team/s3' does not match"),
     "a service nobody knows": ({"services__other": {}}, "services.other.grpcService: is not set"),
 }
 

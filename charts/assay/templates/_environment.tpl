@@ -33,6 +33,14 @@ s3://{{ .Values.minio.bucket }}?endpoint=http://{{ include "assay.name" . }}-min
 {{- end }}
 {{- end }}
 
+{{/*
+What the cache in a volume of this size is told to keep to: a kubelet evicts who is over, and trees that are in use, or
+what a training has so far, may go beyond the bound.
+*/}}
+{{- define "assay.cacheBytes" -}}
+{{ div (mul (include "assay.bytes" . | int64) 4) 5 }}
+{{- end }}
+
 {{/* What no pod of ours needs, it does not get. */}}
 {{- define "assay.podSecurity" -}}
 runAsNonRoot: true

@@ -10,7 +10,16 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Takes {root, image}. */}}
+{{/*
+Ray's nodes find each other by address, on ports that no Service lists: a sidecar would send to them in the clear, and
+that of the other side refuse it. Only Serve's port goes through the mesh; infra/addons/README.md says more.
+*/}}
+{{- define "assay.ray.mesh" -}}
+traffic.sidecar.istio.io/includeInboundPorts: "9000"
+traffic.sidecar.istio.io/excludeOutboundPorts: "6379,8265,10001"
+{{- end }}
+
+{{/* Takes {root, image, cacheSize}. */}}
 {{- define "assay.ray.container" -}}
 image: {{ .image }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -25,6 +34,7 @@ env:
   - {name: RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS, value: "1000"}
   - name: ASSAY_ENGINE_TOKEN
     valueFrom: {secretKeyRef: {name: {{ include "assay.token.secret" .root }}, key: token}}
+  - {name: ASSAY_CACHE_BYTES, value: {{ include "assay.cacheBytes" .cacheSize | quote }}}
   {{- include "assay.environment" .root | nindent 2 }}
 volumeMounts:
   - {name: cache, mountPath: /cache}
@@ -32,9 +42,9 @@ volumeMounts:
   - {name: shared-memory, mountPath: /dev/shm}
 {{- end }}
 
-{{/* Takes {root, sharedMemory}. Ray writes its sessions to /tmp. */}}
+{{/* Takes {cacheSize, sharedMemory}. Ray writes its sessions to /tmp. */}}
 {{- define "assay.ray.volumes" -}}
-- {name: cache, emptyDir: {sizeLimit: 20Gi}}
+- {name: cache, emptyDir: {sizeLimit: {{ .cacheSize }}}}
 - {name: tmp, emptyDir: {sizeLimit: 20Gi}}
 - {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: {{ .sharedMemory }}}}
 {{- end }}

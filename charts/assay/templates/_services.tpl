@@ -18,6 +18,9 @@
 {{- if gt (int $service.engine.replicas.min) (int $service.engine.replicas.max) }}
 {{- fail (printf "services.%s.engine.replicas: min %v is over max %v" $name $service.engine.replicas.min $service.engine.replicas.max) }}
 {{- end }}
+{{- if and (eq $service.engine.placement "rayservice") (gt (include "assay.bytes" $service.engine.objectStore | int64) (include "assay.bytes" $service.engine.sharedMemory | int64)) }}
+{{- fail (printf "services.%s.engine.objectStore: %s is over sharedMemory, %s, in which it lives; raise that, or lower this" $name $service.engine.objectStore $service.engine.sharedMemory) }}
+{{- end }}
 {{- $_ := set $found $name $service }}
 {{- end }}
 {{- end }}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -102,17 +102,17 @@ def encode(text: str, field: str) -> bytes:
         raise InvalidInput(field, "is not valid Unicode; replace the lone surrogates") from error
 
 
-def open_object_store(url: str) -> ObjectStore:
+def open_object_store(url: str, environment: Mapping[str, str] = os.environ) -> ObjectStore:
     """The store a URL names: `file:///abs/dir` or `s3://bucket/prefix?endpoint=http://127.0.0.1:9000`.
 
-    S3 keys come from ASSAY_S3_ACCESS_KEY and ASSAY_S3_SECRET_KEY; `&region=` is looked up where absent. Opens
-    without asking the store anything: call `check()` for that.
+    S3 keys are ASSAY_S3_ACCESS_KEY and ASSAY_S3_SECRET_KEY of `environment`; `&region=` is looked up where absent.
+    Opens without asking the store anything: call `check()` for that.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _open_local(parts.netloc, unquote(parts.path))
     if parts.scheme == "s3":
-        return _open_s3(parts.netloc, parts.path.strip("/"), parse_qs(parts.query))
+        return _open_s3(parts.netloc, parts.path.strip("/"), parse_qs(parts.query), environment)
     raise InvalidInput(
         "store", "starts with neither file:// nor s3://; use file:///abs/dir or s3://bucket?endpoint=URL"
     )
@@ -126,13 +126,13 @@ def _open_local(host: str, path: str) -> ObjectStore:
     return LocalObjectStore(Path(path))
 
 
-def _open_s3(bucket: str, prefix: str, query: dict[str, list[str]]) -> ObjectStore:
+def _open_s3(bucket: str, prefix: str, query: dict[str, list[str]], environment: Mapping[str, str]) -> ObjectStore:
     unknown = sorted(set(query) - {"endpoint", "region"})
     if unknown:
         raise InvalidInput("store", f"has an unknown option {unknown[0]!r}; known are endpoint and region")
     if not bucket:
         raise InvalidInput("store", "names no bucket; use s3://bucket?endpoint=URL")
-    access_key, secret_key = os.environ.get("ASSAY_S3_ACCESS_KEY"), os.environ.get("ASSAY_S3_SECRET_KEY")
+    access_key, secret_key = environment.get("ASSAY_S3_ACCESS_KEY"), environment.get("ASSAY_S3_SECRET_KEY")
     if not access_key or not secret_key:
         raise FailedPrecondition("an s3:// store needs keys; set ASSAY_S3_ACCESS_KEY and ASSAY_S3_SECRET_KEY")
     endpoint = urlsplit(query.get("endpoint", ["https://s3.amazonaws.com"])[0])

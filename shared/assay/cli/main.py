@@ -25,9 +25,11 @@ ENTRY_POINTS = "assay.commands"
 # Where each command is, and what --help says of it: said here, so that nothing need be imported to list them.
 OWN = {
     "artifacts": ("assay.artifacts.cli:artifacts", "What is stored: models, texts, reports; get, put, lineage, gc."),
+    "capacity": ("assay.capacity.cli:capacity", "Replicas, GPUs and cost for a traffic; autoscaling simulated."),
     "checkup": ("assay.checkup.cli:checkup", "Asks every service about a model; writes one report card."),
     "demo": ("assay.cli.demo:demo", "Trains a small model here and writes its report card."),
     "operations": ("assay.cli.operations:operations", "Long-running work: list, watch, cancel."),
+    "platform": ("assay.platform.cli:platform", "On Kubernetes: preflight, install, upgrade, status, smoke, bundle."),
     "serve": ("assay.cli.serve:serve", "Serves the installed services until stopped."),
     "zoo": ("assay.zoo.cli:zoo", "Small real models, trained here from local text."),
 }

@@ -170,7 +170,7 @@ def connect(service: str, endpoint: str | None = None, *, config: Config | None 
     """
     address = endpoint or endpoint_of(service)
     if address:
-        with _open(address, _credentials(os.environ)) as channel:
+        with _open(address, tls_credentials(os.environ)) as channel:
             yield Connection(channel)
         return
     with embedded(config or Config.from_environment()) as connection:
@@ -179,7 +179,7 @@ def connect(service: str, endpoint: str | None = None, *, config: Config | None 
 
 def aio_channel(address: str) -> grpc.aio.Channel:
     """An asyncio channel to `address`, with TLS as of `connect` unless it is a socket file; the caller closes it."""
-    credentials = None if address.startswith("unix:") else _credentials(os.environ)
+    credentials = None if address.startswith("unix:") else tls_credentials(os.environ)
     if credentials is None:
         return grpc.aio.insecure_channel(address, OPTIONS)
     return grpc.aio.secure_channel(address, credentials, OPTIONS)
@@ -208,7 +208,8 @@ def _open(address: str, credentials: grpc.ChannelCredentials | None) -> Iterator
         yield channel
 
 
-def _credentials(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
+def tls_credentials(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
+    """Of ASSAY_TLS_CA, ASSAY_TLS_CLIENT_CERT and ASSAY_TLS_CLIENT_KEY; None where no authority is named: plaintext."""
     authority, certificate, key = (
         environment.get(name) for name in ("ASSAY_TLS_CA", "ASSAY_TLS_CLIENT_CERT", "ASSAY_TLS_CLIENT_KEY")
     )

@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61ssay/checkup/v1/checkup.proto\x12\x10\x61ssay.checkup.v1\x1a#google/longrunning/operations.proto\"\x15\n\x13ListServicesRequest\"I\n\x14ListServicesResponse\x12\x31\n\x08services\x18\x01 \x03(\x0b\x32\x1f.assay.checkup.v1.ServedService\"B\n\rServedService\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\x12\x10\n\x08\x65xamines\x18\x03 \x01(\x08\"R\n\x0e\x45xamineRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"C\n\x0f\x45xamineResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\" \n\rExamineResult\x12\x0f\n\x07section\x18\x01 \x01(\t2\xbf\x01\n\x0e\x43heckupService\x12]\n\x0cListServices\x12%.assay.checkup.v1.ListServicesRequest\x1a&.assay.checkup.v1.ListServicesResponse\x12N\n\x07\x45xamine\x12 .assay.checkup.v1.ExamineRequest\x1a!.assay.checkup.v1.ExamineResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61ssay/checkup/v1/checkup.proto\x12\x10\x61ssay.checkup.v1\x1a#google/longrunning/operations.proto\"\x15\n\x13ListServicesRequest\"I\n\x14ListServicesResponse\x12\x31\n\x08services\x18\x01 \x03(\x0b\x32\x1f.assay.checkup.v1.ServedService\"B\n\rServedService\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tfull_name\x18\x02 \x01(\t\x12\x10\n\x08\x65xamines\x18\x03 \x01(\x08\"R\n\x0e\x45xamineRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"C\n\x0f\x45xamineResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\" \n\rExamineResult\x12\x0f\n\x07section\x18\x01 \x01(\t2\xc9\x01\n\x0e\x43heckupService\x12\x62\n\x0cListServices\x12%.assay.checkup.v1.ListServicesRequest\x1a&.assay.checkup.v1.ListServicesResponse\"\x03\x90\x02\x01\x12S\n\x07\x45xamine\x12 .assay.checkup.v1.ExamineRequest\x1a!.assay.checkup.v1.ExamineResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'assay.checkup.v1.checkup_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_CHECKUPSERVICE'].methods_by_name['ListServices']._loaded_options = None
+  _globals['_CHECKUPSERVICE'].methods_by_name['ListServices']._serialized_options = b'\220\002\001'
+  _globals['_CHECKUPSERVICE'].methods_by_name['Examine']._loaded_options = None
+  _globals['_CHECKUPSERVICE'].methods_by_name['Examine']._serialized_options = b'\220\002\002'
   _globals['_LISTSERVICESREQUEST']._serialized_start=89
   _globals['_LISTSERVICESREQUEST']._serialized_end=110
   _globals['_LISTSERVICESRESPONSE']._serialized_start=112
@@ -45,5 +49,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXAMINERESULT']._serialized_start=408
   _globals['_EXAMINERESULT']._serialized_end=440
   _globals['_CHECKUPSERVICE']._serialized_start=443
-  _globals['_CHECKUPSERVICE']._serialized_end=634
+  _globals['_CHECKUPSERVICE']._serialized_end=644
 # @@protoc_insertion_point(module_scope)

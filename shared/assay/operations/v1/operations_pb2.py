@@ -26,7 +26,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$assay/operations/v1/operations.proto\x12\x13\x61ssay.operations.v1\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x15WatchOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x16WatchOperationResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\x8d\x02\n\x11OperationMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08progress\x18\x06 \x01(\x0b\x32\x1d.assay.operations.v1.Progress\x12\x18\n\x10\x63\x61ncel_requested\x18\x07 \x01(\x08\x12\x1a\n\x12\x65nvironment_change\x18\x08 \x01(\t\"\xfd\x01\n\x08Progress\x12\x12\n\nsteps_done\x18\x01 \x01(\x03\x12\x13\n\x0bsteps_total\x18\x02 \x01(\x03\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\x12\n\nrate_per_s\x18\x07 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x08 \x01(\x01\x12;\n\x07\x66igures\x18\t \x03(\x0b\x32*.assay.operations.v1.Progress.FiguresEntry\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\x84\x01\n\x15OperationWatchService\x12k\n\x0eWatchOperation\x12*.assay.operations.v1.WatchOperationRequest\x1a+.assay.operations.v1.WatchOperationResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$assay/operations/v1/operations.proto\x12\x13\x61ssay.operations.v1\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x15WatchOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x16WatchOperationResponse\x12\x30\n\toperation\x18\x01 \x01(\x0b\x32\x1d.google.longrunning.Operation\"\x8d\x02\n\x11OperationMetadata\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08progress\x18\x06 \x01(\x0b\x32\x1d.assay.operations.v1.Progress\x12\x18\n\x10\x63\x61ncel_requested\x18\x07 \x01(\x08\x12\x1a\n\x12\x65nvironment_change\x18\x08 \x01(\t\"\xfd\x01\n\x08Progress\x12\x12\n\nsteps_done\x18\x01 \x01(\x03\x12\x13\n\x0bsteps_total\x18\x02 \x01(\x03\x12\r\n\x05stage\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\x12\n\nrate_per_s\x18\x07 \x01(\x01\x12\r\n\x05\x65ta_s\x18\x08 \x01(\x01\x12;\n\x07\x66igures\x18\t \x03(\x0b\x32*.assay.operations.v1.Progress.FiguresEntry\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\x89\x01\n\x15OperationWatchService\x12p\n\x0eWatchOperation\x12*.assay.operations.v1.WatchOperationRequest\x1a+.assay.operations.v1.WatchOperationResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PROGRESS_FIGURESENTRY']._loaded_options = None
   _globals['_PROGRESS_FIGURESENTRY']._serialized_options = b'8\001'
+  _globals['_OPERATIONWATCHSERVICE'].methods_by_name['WatchOperation']._loaded_options = None
+  _globals['_OPERATIONWATCHSERVICE'].methods_by_name['WatchOperation']._serialized_options = b'\220\002\001'
   _globals['_WATCHOPERATIONREQUEST']._serialized_start=131
   _globals['_WATCHOPERATIONREQUEST']._serialized_end=168
   _globals['_WATCHOPERATIONRESPONSE']._serialized_start=170
@@ -46,5 +48,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROGRESS_FIGURESENTRY']._serialized_start=726
   _globals['_PROGRESS_FIGURESENTRY']._serialized_end=772
   _globals['_OPERATIONWATCHSERVICE']._serialized_start=775
-  _globals['_OPERATIONWATCHSERVICE']._serialized_end=907
+  _globals['_OPERATIONWATCHSERVICE']._serialized_end=912
 # @@protoc_insertion_point(module_scope)

@@ -30,13 +30,55 @@ from assay.tom_verifier.v1 import traces_pb2 as assay_dot_tom__verifier_dot_v1_d
 from assay.tom_verifier.v1 import verifier_pb2 as assay_dot_tom__verifier_dot_v1_dot_verifier__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(assay/tom_verifier/v1/tom_verifier.proto\x12\x15\x61ssay.tom_verifier.v1\x1a%assay/tom_verifier/v1/epistemic.proto\x1a$assay/tom_verifier/v1/sampling.proto\x1a\'assay/tom_verifier/v1/sensitivity.proto\x1a#assay/tom_verifier/v1/stories.proto\x1a\"assay/tom_verifier/v1/traces.proto\x1a$assay/tom_verifier/v1/verifier.proto2\xf9\x10\n\x12TomVerifierService\x12\x61\n\nParseStory\x12(.assay.tom_verifier.v1.ParseStoryRequest\x1a).assay.tom_verifier.v1.ParseStoryResponse\x12]\n\x08Simulate\x12&.assay.tom_verifier.v1.SimulateRequest\x1a\'.assay.tom_verifier.v1.SimulateResponse0\x01\x12m\n\x0e\x41nswerQuestion\x12,.assay.tom_verifier.v1.AnswerQuestionRequest\x1a-.assay.tom_verifier.v1.AnswerQuestionResponse\x12^\n\tDrawStory\x12\'.assay.tom_verifier.v1.DrawStoryRequest\x1a(.assay.tom_verifier.v1.DrawStoryResponse\x12r\n\x0fGenerateStories\x12-.assay.tom_verifier.v1.GenerateStoriesRequest\x1a..assay.tom_verifier.v1.GenerateStoriesResponse0\x01\x12\x61\n\nCheckTrace\x12(.assay.tom_verifier.v1.CheckTraceRequest\x1a).assay.tom_verifier.v1.CheckTraceResponse\x12[\n\x08\x45valuate\x12&.assay.tom_verifier.v1.EvaluateRequest\x1a\'.assay.tom_verifier.v1.EvaluateResponse\x12R\n\x05\x41udit\x12#.assay.tom_verifier.v1.AuditRequest\x1a$.assay.tom_verifier.v1.AuditResponse\x12i\n\x0cSampleTraces\x12*.assay.tom_verifier.v1.SampleTracesRequest\x1a+.assay.tom_verifier.v1.SampleTracesResponse0\x01\x12\x64\n\x0bScoreTraces\x12).assay.tom_verifier.v1.ScoreTracesRequest\x1a*.assay.tom_verifier.v1.ScoreTracesResponse\x12w\n\x10ScoreTraceStream\x12..assay.tom_verifier.v1.ScoreTraceStreamRequest\x1a/.assay.tom_verifier.v1.ScoreTraceStreamResponse(\x01\x30\x01\x12\x61\n\nSelectBest\x12(.assay.tom_verifier.v1.SelectBestRequest\x1a).assay.tom_verifier.v1.SelectBestResponse\x12\x61\n\nBeamSearch\x12(.assay.tom_verifier.v1.BeamSearchRequest\x1a).assay.tom_verifier.v1.BeamSearchResponse\x12\x64\n\x0b\x43reateModel\x12).assay.tom_verifier.v1.CreateModelRequest\x1a*.assay.tom_verifier.v1.CreateModelResponse\x12\x64\n\x0bUpdateModel\x12).assay.tom_verifier.v1.UpdateModelRequest\x1a*.assay.tom_verifier.v1.UpdateModelResponse\x12\x61\n\nModelCheck\x12(.assay.tom_verifier.v1.ModelCheckRequest\x1a).assay.tom_verifier.v1.ModelCheckResponse\x12[\n\x08\x43ontract\x12&.assay.tom_verifier.v1.ContractRequest\x1a\'.assay.tom_verifier.v1.ContractResponse\x12[\n\x08TrainPbm\x12&.assay.tom_verifier.v1.TrainPbmRequest\x1a\'.assay.tom_verifier.v1.TrainPbmResponse\x12p\n\x0fScanSensitivity\x12-.assay.tom_verifier.v1.ScanSensitivityRequest\x1a..assay.tom_verifier.v1.ScanSensitivityResponse\x12y\n\x12PerturbAndEvaluate\x12\x30.assay.tom_verifier.v1.PerturbAndEvaluateRequest\x1a\x31.assay.tom_verifier.v1.PerturbAndEvaluateResponse\x12\x64\n\x0b\x41nalyzeRope\x12).assay.tom_verifier.v1.AnalyzeRopeRequest\x1a*.assay.tom_verifier.v1.AnalyzeRopeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(assay/tom_verifier/v1/tom_verifier.proto\x12\x15\x61ssay.tom_verifier.v1\x1a%assay/tom_verifier/v1/epistemic.proto\x1a$assay/tom_verifier/v1/sampling.proto\x1a\'assay/tom_verifier/v1/sensitivity.proto\x1a#assay/tom_verifier/v1/stories.proto\x1a\"assay/tom_verifier/v1/traces.proto\x1a$assay/tom_verifier/v1/verifier.proto2\xe2\x11\n\x12TomVerifierService\x12\x66\n\nParseStory\x12(.assay.tom_verifier.v1.ParseStoryRequest\x1a).assay.tom_verifier.v1.ParseStoryResponse\"\x03\x90\x02\x01\x12\x62\n\x08Simulate\x12&.assay.tom_verifier.v1.SimulateRequest\x1a\'.assay.tom_verifier.v1.SimulateResponse\"\x03\x90\x02\x01\x30\x01\x12r\n\x0e\x41nswerQuestion\x12,.assay.tom_verifier.v1.AnswerQuestionRequest\x1a-.assay.tom_verifier.v1.AnswerQuestionResponse\"\x03\x90\x02\x01\x12\x63\n\tDrawStory\x12\'.assay.tom_verifier.v1.DrawStoryRequest\x1a(.assay.tom_verifier.v1.DrawStoryResponse\"\x03\x90\x02\x01\x12w\n\x0fGenerateStories\x12-.assay.tom_verifier.v1.GenerateStoriesRequest\x1a..assay.tom_verifier.v1.GenerateStoriesResponse\"\x03\x90\x02\x01\x30\x01\x12\x66\n\nCheckTrace\x12(.assay.tom_verifier.v1.CheckTraceRequest\x1a).assay.tom_verifier.v1.CheckTraceResponse\"\x03\x90\x02\x01\x12`\n\x08\x45valuate\x12&.assay.tom_verifier.v1.EvaluateRequest\x1a\'.assay.tom_verifier.v1.EvaluateResponse\"\x03\x90\x02\x01\x12W\n\x05\x41udit\x12#.assay.tom_verifier.v1.AuditRequest\x1a$.assay.tom_verifier.v1.AuditResponse\"\x03\x90\x02\x01\x12n\n\x0cSampleTraces\x12*.assay.tom_verifier.v1.SampleTracesRequest\x1a+.assay.tom_verifier.v1.SampleTracesResponse\"\x03\x90\x02\x01\x30\x01\x12i\n\x0bScoreTraces\x12).assay.tom_verifier.v1.ScoreTracesRequest\x1a*.assay.tom_verifier.v1.ScoreTracesResponse\"\x03\x90\x02\x01\x12|\n\x10ScoreTraceStream\x12..assay.tom_verifier.v1.ScoreTraceStreamRequest\x1a/.assay.tom_verifier.v1.ScoreTraceStreamResponse\"\x03\x90\x02\x01(\x01\x30\x01\x12\x66\n\nSelectBest\x12(.assay.tom_verifier.v1.SelectBestRequest\x1a).assay.tom_verifier.v1.SelectBestResponse\"\x03\x90\x02\x01\x12\x66\n\nBeamSearch\x12(.assay.tom_verifier.v1.BeamSearchRequest\x1a).assay.tom_verifier.v1.BeamSearchResponse\"\x03\x90\x02\x01\x12i\n\x0b\x43reateModel\x12).assay.tom_verifier.v1.CreateModelRequest\x1a*.assay.tom_verifier.v1.CreateModelResponse\"\x03\x90\x02\x02\x12i\n\x0bUpdateModel\x12).assay.tom_verifier.v1.UpdateModelRequest\x1a*.assay.tom_verifier.v1.UpdateModelResponse\"\x03\x90\x02\x02\x12\x66\n\nModelCheck\x12(.assay.tom_verifier.v1.ModelCheckRequest\x1a).assay.tom_verifier.v1.ModelCheckResponse\"\x03\x90\x02\x01\x12`\n\x08\x43ontract\x12&.assay.tom_verifier.v1.ContractRequest\x1a\'.assay.tom_verifier.v1.ContractResponse\"\x03\x90\x02\x02\x12`\n\x08TrainPbm\x12&.assay.tom_verifier.v1.TrainPbmRequest\x1a\'.assay.tom_verifier.v1.TrainPbmResponse\"\x03\x90\x02\x02\x12u\n\x0fScanSensitivity\x12-.assay.tom_verifier.v1.ScanSensitivityRequest\x1a..assay.tom_verifier.v1.ScanSensitivityResponse\"\x03\x90\x02\x02\x12~\n\x12PerturbAndEvaluate\x12\x30.assay.tom_verifier.v1.PerturbAndEvaluateRequest\x1a\x31.assay.tom_verifier.v1.PerturbAndEvaluateResponse\"\x03\x90\x02\x02\x12i\n\x0b\x41nalyzeRope\x12).assay.tom_verifier.v1.AnalyzeRopeRequest\x1a*.assay.tom_verifier.v1.AnalyzeRopeResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'assay.tom_verifier.v1.tom_verifier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ParseStory']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ParseStory']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Simulate']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Simulate']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['AnswerQuestion']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['AnswerQuestion']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['DrawStory']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['DrawStory']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['GenerateStories']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['GenerateStories']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['CheckTrace']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['CheckTrace']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Evaluate']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Evaluate']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Audit']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Audit']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['SampleTraces']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['SampleTraces']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScoreTraces']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScoreTraces']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScoreTraceStream']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScoreTraceStream']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['SelectBest']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['SelectBest']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['BeamSearch']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['BeamSearch']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['CreateModel']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['CreateModel']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['UpdateModel']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['UpdateModel']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ModelCheck']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ModelCheck']._serialized_options = b'\220\002\001'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Contract']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['Contract']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['TrainPbm']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['TrainPbm']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScanSensitivity']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['ScanSensitivity']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['PerturbAndEvaluate']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['PerturbAndEvaluate']._serialized_options = b'\220\002\002'
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['AnalyzeRope']._loaded_options = None
+  _globals['_TOMVERIFIERSERVICE'].methods_by_name['AnalyzeRope']._serialized_options = b'\220\002\002'
   _globals['_TOMVERIFIERSERVICE']._serialized_start=297
-  _globals['_TOMVERIFIERSERVICE']._serialized_end=2466
+  _globals['_TOMVERIFIERSERVICE']._serialized_end=2571
 # @@protoc_insertion_point(module_scope)

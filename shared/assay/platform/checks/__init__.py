@@ -1,0 +1,1 @@
+"""One question to the cluster a file; each answers with findings."""

@@ -1,0 +1,203 @@
+"""What a real API server does not do on demand: slow, stumbling, of another version, no API server at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, free_port
+
+from assay.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from assay.platform import api
+from assay.platform.api import Cluster
+from assay.platform.checks.server import speed, version
+from assay.platform.finding import Finding
+from assay.platform.helm import Target, Values
+from assay.platform.preflight import Plan, preflight
+from assay.platform.survey import Survey
+from assay.platform.workloads import Rendered
+
+Answer = Callable[[int], tuple[int, object]]
+VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.1"}
+
+
+class Fake:
+    """Speaks as `answer` says for the n-th request, from 0; counts what it was asked."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.asked: list[str] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                fake.asked.append(f"{self.command} {self.path}")
+                status, body = answer(len(fake.asked) - 1)
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                with suppress(BrokenPipeError):  # of whom waits no longer
+                    self.wfile.write(data)
+
+            do_POST = do_GET  # noqa: N815
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+def kubeconfig(folder: Path, address: str) -> Path:
+    file = folder / "kubeconfig"
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": address}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+@pytest.fixture
+def faked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], tuple[Fake, Cluster]]]:
+    monkeypatch.setattr(api, "PAUSES_S", (0.0, 0.0, 0.0))
+    made: list[Fake] = []
+
+    def make(answer: Answer) -> tuple[Fake, Cluster]:
+        fake = Fake(answer)
+        threading.Thread(target=fake.server.serve_forever, args=(0.02,), daemon=True).start()
+        made.append(fake)
+        return fake, Cluster.connect(kubeconfig(tmp_path, fake.address))
+
+    yield make
+    for fake in made:
+        fake.server.shutdown()
+        fake.server.server_close()
+
+
+def survey(cluster: Cluster) -> Survey:
+    return Survey(cluster, Target("r", "n"), Rendered([]), least="1.34", tested="1.37")
+
+
+def test_a_server_that_stumbles_is_asked_again_and_says_so(faked, capsys: pytest.CaptureFixture[str]):
+    fake, cluster = faked(lambda n: (503, {"message": "etcd leader changed"}) if n < 3 else (200, VERSION))
+    assert cluster.version["gitVersion"] == "v1.36.1"
+    assert len(fake.asked) == 4
+    assert capsys.readouterr().err.count("answers 503: etcd leader changed; trying again") == 3
+
+
+def test_after_four_tries_it_gives_up(faked):
+    fake, cluster = faked(lambda n: (500, {"message": "no"}))
+    with pytest.raises(Unavailable, match="answers 500: no"):
+        cluster.get("/api")
+    assert len(fake.asked) == 4
+
+
+def test_what_may_have_been_done_is_not_sent_again(faked):
+    fake, cluster = faked(lambda n: (500, {"message": "no"}))
+    with pytest.raises(Unavailable):
+        cluster.create("/api/v1/namespaces", {"kind": "Namespace"})
+    assert len(fake.asked) == 1
+
+
+def test_too_many_requests_reached_nobody(faked):
+    fake, cluster = faked(lambda n: (429, {"message": "slow down"}) if n < 1 else (201, {"kind": "Namespace"}))
+    assert cluster.create("/api/v1/namespaces", {"kind": "Namespace"}) == {"kind": "Namespace"}
+    assert len(fake.asked) == 2
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (409, AlreadyExists)])
+def test_a_refusal_is_final(faked, status: int, kind: type[Exception]):
+    fake, cluster = faked(lambda n: (status, {"message": "so it is"}))
+    with pytest.raises(kind, match="so it is"):
+        cluster.get("/api")
+    assert len(fake.asked) == 1
+
+
+def test_lists_come_in_pages(faked):
+    pages = [{"items": [{"n": 1}], "metadata": {"continue": "a b"}}, {"items": [{"n": 2}], "metadata": {}}]
+    fake, cluster = faked(lambda n: (200, pages[n]))
+    assert [each["n"] for each in cluster.list("/api/v1/nodes", labelSelector="a=b")] == [1, 2]
+    assert fake.asked[1] == "GET /api/v1/nodes?limit=500&continue=a+b&labelSelector=a%3Db"
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", b'{"hello": 1}', b"[]"])
+def test_something_else_answers(faked, body: bytes):
+    _, cluster = faked(lambda n: (200, body))
+    with pytest.raises(FailedPrecondition, match="is no Kubernetes API server"):
+        _ = cluster.version
+
+
+@pytest.mark.parametrize(
+    ("found", "result"), [("v1.33.9", "fail"), ("v1.34.0-gke.1", "ok"), ("v1.37.2+k3s1", "ok"), ("v1.38.0", "warn")]
+)
+def test_versions(faked, found: str, result: str):
+    _, cluster = faked(lambda n: (200, VERSION | {"gitVersion": found}))
+    assert [each.result for each in version(survey(cluster))] == [result]
+
+
+def test_a_slow_server_is_warned_of(faked, monkeypatch: pytest.MonkeyPatch):
+    from assay.platform.checks import server
+
+    monkeypatch.setattr(server, "SLOW_S", 0.05)
+    _, cluster = faked(lambda n: (200, (time.sleep(0.1), VERSION)[1]))
+    _ = cluster.version
+    assert [each.result for each in speed(survey(cluster))] == ["warn"]
+
+
+@pytest.mark.usefixtures("helm_there")
+def test_a_silent_server_is_not_waited_for(faked, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(api, "READ_S", 0.1)
+    release = threading.Event()
+    fake, cluster = faked(lambda n: (200, (release.wait(5), VERSION)[1]))
+    found = look(cluster)
+    release.set()
+    assert found.name == "API server"
+    assert "gave no answer" in found.found
+    assert len(fake.asked) == 4
+
+
+def look(cluster: Cluster) -> Finding:
+    """The one finding of a cluster that cannot be asked further."""
+    (found,) = preflight(Plan(Target("r", "n"), REPOSITORY / "charts/assay", Values()), cluster)
+    assert found.result == "fail"
+    assert found.remedy
+    return found
+
+
+@pytest.fixture
+def helm_there(tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tool("helm").parent), prepend=":")
+
+
+@pytest.mark.usefixtures("helm_there")
+def test_preflight_of_no_cluster_is_one_finding(faked, tmp_path: Path):
+    _, cluster = faked(lambda n: (200, b"<html>"))
+    assert "no Kubernetes API server" in look(cluster).found
+    _, cluster = faked(lambda n: (401, {"message": "Unauthorized"}))
+    assert "log in again" in look(cluster).found
+    cluster = Cluster.connect(kubeconfig(tmp_path, f"https://127.0.0.1:{free_port()}"))
+    assert "cannot be reached" in look(cluster).found
+    fake, _ = faked(lambda n: (200, VERSION))
+    cluster = Cluster.connect(kubeconfig(tmp_path, fake.address.replace("http:", "https:")))
+    assert "speaks no TLS" in look(cluster).found
+
+
+def test_a_kubeconfig_that_is_none(tmp_path: Path):
+    file = tmp_path / "kubeconfig"
+    file.write_text("hello: 1")
+    with pytest.raises(FailedPrecondition, match="--kubeconfig"):
+        Cluster.connect(file)
+    with pytest.raises(FailedPrecondition, match="--context"):
+        Cluster.connect(kubeconfig(tmp_path, "http://127.0.0.1:1"), "other")
