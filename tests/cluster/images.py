@@ -124,8 +124,11 @@ def _pip_settings(folder: Path) -> list[str]:
         settings[key.rpartition(".")[2]] = value.strip("'")
     file = folder / "pip.conf"
     file.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
-    paths = {word.removeprefix("file://") for value in settings.values() for word in value.split()}
-    mounted = {path for path in paths if path.startswith("/") and Path(path).exists()} | {"/etc/ssl/certs"}
+    words = [word for value in settings.values() for word in value.split()]
+    # An index on disk has its files beside it.
+    paths = {Path(word.removeprefix("file://")).parent if word.startswith("file://") else Path(word) for word in words}
+    mounted = {path for path in paths if path.is_absolute() and path.exists()} | {Path("/etc/ssl/certs")}
+    mounted = {path for path in mounted if not mounted & set(path.parents)}
     mounts = [*(f"{path}:{path}:ro" for path in sorted(mounted)), f"{file}:/etc/pip.conf:ro"]
     return [part for mount in mounts for part in ("-v", mount)]
 
