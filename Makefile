@@ -113,7 +113,7 @@ test-cluster: setup ## the chart, its images and the deploy tool on a real Kuber
 	@$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 # From cheap to dear. One alone: make bench BENCHES=chassis ARGS='--rounds 3'
-BENCHES := batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity paraphrases belief_verifier bigtom
+BENCHES := capacity batching story_models epistemic chassis attention reliability serve_modes early_exit selection_quality recall curriculum moe_balance sensitivity paraphrases belief_verifier bigtom
 
 .PHONY: bench
 bench: setup ## the figures the READMEs give, measured on this machine

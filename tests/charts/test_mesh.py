@@ -109,7 +109,7 @@ def test_callers_may_call_what_a_front_answers_and_nothing_else(helm: Path) -> N
     accounts = {each["spec"]["template"]["spec"]["serviceAccountName"] for each in fronts.values()}
     assert len(accounts) == 3
     for name in fronts:
-        named, everyone = policies[name]["spec"]["rules"]
+        named, *everyone = policies[name]["spec"]["rules"]
         (source,), (operation,) = named["from"], named["to"]
         assert set(source["source"]["principals"]) == {
             *(f"cluster.local/ns/assay/sa/{each}" for each in accounts),
@@ -117,7 +117,11 @@ def test_callers_may_call_what_a_front_answers_and_nothing_else(helm: Path) -> N
         }
         answered = (service_of(name), *served(), *REFLECTION)
         assert set(operation["operation"]["paths"]) == {f"/{each}/*" for each in answered}
-        assert everyone == {"to": [{"operation": {"paths": [f"/{HEALTH}/*"]}}]}
+        metrics = {"ports": ["9464"], "methods": ["GET"], "paths": ["/metrics"]}
+        assert everyone == [{"to": [{"operation": each}]} for each in ({"paths": [f"/{HEALTH}/*"]}, metrics)]
+    (peers,) = of_kind(objects, "PeerAuthentication").values()
+    assert peers["spec"]["mtls"] == {"mode": "STRICT"}
+    assert peers["spec"]["portLevelMtls"] == {"9464": {"mode": "PERMISSIVE"}}  # for a Prometheus outside of the mesh
 
 
 def service_of(front: str) -> str:

@@ -50,7 +50,7 @@ REFUSED: dict[str, tuple[tuple[str | int, ...], Any]] = {
     "a port of the node": ((*FIRST, "ports"), [{"containerPort": 1, "hostPort": 1}]),
     "a probe elsewhere": ((*FIRST, "livenessProbe"), {"httpGet": {"host": "10.0.0.1", "port": 1}}),
     "a hook elsewhere": ((*FIRST, "lifecycle"), {"preStop": {"tcpSocket": {"host": "10.0.0.1", "port": 1}}}),
-    "an init container": (("initContainers",), [{"name": "i"}]),
+    "an init container": (("initContainers",), [{"name": "i", "image": "image:1"}]),
 }
 
 

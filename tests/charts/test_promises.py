@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from charts.matrix import combinations
-from charts.rendering import Combination, Object, of_kind, pods_of, render
+from charts.rendering import CHART, Combination, Object, of_kind, pods_of, render
 
 MATRIX = combinations()
 
@@ -139,7 +140,10 @@ def test_a_front_that_computes_itself_has_the_engine_s_image(helm: Path) -> None
 
 
 def test_a_service_is_a_few_lines_of_values(helm: Path) -> None:
-    service = {"grpcService": "assay.dummy.v1.DummyService", "engine": {"ongoing": 2}}
+    readme = (CHART / "README.md").read_text()
+    lines = readme.partition("## A further service")[2].split("```yaml\n")[1].partition("```")[0]
+    assert len(lines.splitlines()) <= 15
+    service = yaml.safe_load(lines)["services"]["your_service"]
     before = render(helm, Combination.of("before"))
     after = render(helm, Combination.of("after", services__your_service=service))
     kinds = {found["kind"] for found in after if re.search(r"-your-service\b", found["metadata"]["name"])}

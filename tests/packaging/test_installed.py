@@ -77,6 +77,7 @@ def test_a_front_has_no(front: Environment, module: str) -> None:
 def test_a_front_imports_all_but_what_computes(front: Environment) -> None:
     computes = (
         "assay.artifacts.s3",
+        "assay.capacity.plot",
         "assay.checkup.plot",
         "assay.compute.",
         "assay.engine.",
