@@ -46,7 +46,7 @@ class Release:
         self.helm("uninstall", "--wait")
         gone = ("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}", "-o", "name")
         until("all pods gone", 180, lambda: not self.kubernetes.kubectl(*gone).strip())
-        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=180)
+        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=400)
 
     def front(self, service: str) -> str:
         return f"{self.name}-assay-{service.replace('_', '-')}"
