@@ -103,14 +103,14 @@ def test_a_crowd_waits_for_metrics_pods_and_models() -> None:
 
 @pytest.mark.parametrize("name", ["load_s", "pod_start_s"])
 def test_each_start_is_waited_for(name: str) -> None:
-    # Two GPUs of the two nodes are idle, so nothing else differs; what the cluster begins with is there at once.
+    # Three GPUs of the two nodes are idle, so nothing else differs; what the cluster begins with is there at once.
     crowd = {"kind": "flash", "factor": 6, "at_s": 60, "ramp_s": 1, "for_s": 900}
 
     def grown_s(seconds: float) -> float:
         scaling = {"max_replicas": 16, "load_s": 0, "pod_start_s": 0} | {name: seconds}
-        changes = {"services__probe__calls": {"per_s": 4.5, "step_s": 2, "arrivals": crowd}}
-        outcome, _ = simulate(hours=0.2, **changes, pools__gpu__image_pull_s=0, services__probe__scaling=scaling)
-        assert outcome.samples[1].ready["probe"] == 14
+        changes = {"services__probe__calls": {"per_s": 0.9, "step_s": 10, "wait_s": 10, "arrivals": crowd}}
+        outcome, _ = simulate(hours=0.12, **changes, pools__gpu__image_pull_s=0, services__probe__scaling=scaling)
+        assert outcome.samples[1].ready["probe"] == 13
         return min(sample.time_s for sample in outcome.samples if sample.ready["probe"] == 16)
 
     assert grown_s(240.0) - grown_s(0.0) == pytest.approx(240, abs=4)
