@@ -208,6 +208,7 @@ def test_without_a_release_there_is_nothing_to_see(scene: Scene):
 NO_SECRET = {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}
 ENDED = {"terminated": {"exitCode": 3, "reason": "Error"}}
 WAITING: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "slow": ({"waiting": {"reason": "ContainerCreating"}}, {}, "ContainerCreating"),
     "image": ({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}, {}, "ImagePullBackOff"),
     "config": ({"waiting": NO_SECRET}, {}, "CreateContainerConfigError"),
     "crash": ({"waiting": {"reason": "CrashLoopBackOff"}}, ENDED, "CrashLoopBackOff"),
@@ -222,10 +223,16 @@ def test_why_pods_do_not_get_ready(running: Scene, kubelet: Kubelet):
         found = pod(running, f"bad-{name}", "moe_router", "front", phase="Pending", containerStatuses=[container])
         found["spec"]["containers"][0]["name"] = name
         running.put(found)
+    for number, message in enumerate(("Successfully assigned", 'Pulling image "any:1"')):
+        meta = {"name": f"slow-{number}", "namespace": running.target.namespace}
+        about = {"kind": "Pod", "namespace": running.target.namespace, "name": "bad-slow"}
+        running.put({"apiVersion": "v1", "kind": "Event", "metadata": meta, "involvedObject": about, "type": "Normal",
+                     "message": message, "lastTimestamp": f"2026-01-01T00:00:0{number}Z"})  # fmt: skip
     kubelet.logs["crash.previous"] = "starting\nASSAY_STORE: names no bucket\npassword=hunter2hunter2\n"
     kubelet.logs["memory"] = "loading\n"
     said = {each.what: each for each in troubles(running.cluster, running.target)}
     assert {each.reason for each in said.values()} >= {reason for _, _, reason in WAITING.values()}
+    assert said["bad-slow (slow)"].detail == 'Pulling image "any:1"'
     crash = said["bad-crash (crash)"].detail
     assert "exit code 3, 7 restarts" in crash
     assert "ASSAY_STORE: names no bucket" in crash

@@ -46,7 +46,7 @@ class Report:
 class RayCluster:
     """fronts: how many HAProxies choose between the replicas, each for itself; with shared routing there is one line.
 
-    initial: replicas to begin with; warm: they are ready at once. `on_ready` is called when as many are as wanted.
+    initial: replicas to begin with; warm: they are ready at time 0. `on_ready` is called when as many are as wanted.
     """
 
     def __init__(
@@ -95,11 +95,10 @@ class RayCluster:
             events.after(scaling.metrics_interval_s * number / GROUPS, self._send, report)
         events.after(TICK_S, self._decide)
         events.after(cluster.update_s, self._update)
+        self._warm = warm
         self._meet_target()
         # KubeRay makes a group's first pods without being asked by Ray's autoscaler.
-        self._start_s, self._load_s = (0.0, 0.0) if warm else (scaling.pod_start_s, scaling.load_s)
         self._launch(initial)
-        self._start_s, self._load_s = scaling.pod_start_s, scaling.load_s if not warm else 0.0
 
     # Calls.
 
@@ -235,7 +234,7 @@ class RayCluster:
             del self.unplaced[replica]
             replica.state, replica.pod = LOADING, pod
             pod.idle_since = None
-            self.events.after(self._load_s, self._loaded, (replica, pod))
+            self.events.after(0.0 if self._is_warm() else self.scaling.load_s, self._loaded, (replica, pod))
 
     def _loaded(self, subject: tuple[Replica, Pod]) -> None:
         replica, pod = subject
@@ -322,9 +321,14 @@ class RayCluster:
 
     def _launch(self, count: int) -> None:
         for _ in range(count):
-            pod = Pod(self.parts, self._start_s, self._joined, self._pod_lost)
+            start_s = 0.0 if self._is_warm() else self.scaling.pod_start_s
+            pod = Pod(self.parts, start_s, self._joined, self._pod_lost)
             self.pods[pod] = self.launching[pod] = None
             self.pool.place(pod, self.name)
+
+    def _is_warm(self) -> bool:
+        """What a warm cluster begins with was there before."""
+        return self._warm and self.events.now == 0
 
     def _joined(self, pod: Pod) -> None:
         if pod in self.pods:

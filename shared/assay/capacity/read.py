@@ -135,7 +135,12 @@ def _service(name: str, section: Section, pools: Mapping[str, Pool], models: Map
         section.whole("gpus", assumed(1, "the chart's default")),
         section.number("cpu", assumed(4, "the chart's default"), above=True),
         section.number("memory_gib", assumed(16, "the chart's default"), above=True),
-        section.whole("slots", assumed(1, "one step at a time uses a GPU whole"), least=1, most=64),
+        section.whole(
+            "slots",
+            assumed(1, "a step uses its GPU whole; the engine runs up to 4 at once, which then share it"),
+            least=1,
+            most=64,
+        ),
         models[model] if model else None,
         batch,
         calls,
@@ -185,7 +190,7 @@ def _operations(section: Section) -> Operations:
     operations = Operations(
         per_hour,
         section.whole("steps", least=1),
-        section.whole("at_once", measured(2, "shared/assay/operations/job.py: concurrency of map"), least=1),
+        section.whole("at_once", documented(2, "shared/assay/operations/job.py: concurrency of map"), least=1),
         section.number("step_s", above=True),
         section.number("step_scv", assumed(0.25, "steps of one operation are alike")),
         _arrivals(section, per_hour / 3600),

@@ -145,11 +145,18 @@ def _told() -> Iterator[Callable[[Sequence[Part]], None]]:
     """Progress of each part, as it is looked at."""
     with board() as tasks:
         meters: dict[str, Meter] = {}
+        finished: set[str] = set()
 
         def hear(parts: Sequence[Part]) -> None:
             for part in parts:
-                meter = meters.setdefault(part.name, meters.get(part.name) or tasks.add(part.name))
-                meter(part.ready, part.wanted, part.note or "ready")
+                if part.name not in meters:
+                    meters[part.name] = tasks.add(part.name)
+                if not part.done:
+                    finished.discard(part.name)
+                    meters[part.name](part.ready, part.wanted, part.note)
+                elif part.name not in finished:
+                    finished.add(part.name)
+                    meters[part.name].finish("ready")
 
         yield hear
 

@@ -129,9 +129,10 @@ def _engine(live: Object) -> Part:
     upgrading = conditions.get("UpgradeInProgress", {}).get("status") == "True"
     done = seen and serving and not upgrading
     states = [f"{app}: {state}" for app, state, _ in applications(live)]
-    note = ", ".join(states) or str(conditions.get("Ready", {}).get("message", "no word from KubeRay yet"))
+    said = conditions.get("UpgradeInProgress" if upgrading else "Ready", {}).get("message", "no word from KubeRay yet")
+    note = ", ".join(states) or said
     if upgrading:
-        note = f"upgrading; {note}"
+        note = f"upgrading: {note}"
     return Part("RayService", live["metadata"]["name"], int(done), 1, int(serving), done, note)
 
 

@@ -109,7 +109,8 @@ class Release:
             kept = "which served all along" if failed.served else "which had not served before either"
             if gaps:
                 kept = f"meanwhile {', '.join(gaps)} did not serve"
-            state = "" if after.ready else ", which has not become ready again either"
+            busy = ", ".join(f"{part.name} ({part.note})" for part in after.missing)
+            state = f"; not settled yet: {busy}" if busy else ""
             message = f"{failed.message}; rolled back to revision {number}, {kept}{state}"
             raise NotReady(message, watch, failed.why, rolled_back=number) from None
 

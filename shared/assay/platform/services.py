@@ -33,12 +33,16 @@ class Service:
 
 @dataclass(frozen=True)
 class Address:
-    """How to reach a service. target: HOST:PORT; authority: whom TLS and routes take it for; how: in words."""
+    """How to reach a service. target: HOST:PORT; authority: whom TLS and routes take it for; how: in words.
+
+    public: its certificate may be one of the usual authorities', and none of the caller's is asked for.
+    """
 
     target: str
     authority: str
     secure: bool
     how: str
+    public: bool = False
 
 
 def installed(target: Target, helm: Helm) -> tuple[list[Service], Rendered, Object]:
@@ -91,7 +95,9 @@ def through_gateway(cluster: Cluster, target: Target, values: Mapping[str, Any])
     hostnames = gateway.get("hostnames") or []
     secure = listeners[0]["protocol"] in ("HTTPS", "TLS")
     where = f"{addresses[0]['value']}:{listeners[0]['port']}"
-    return Address(where, hostnames[0] if hostnames else "", secure, f"Gateway {parent['name']} at {where}")
+    return Address(
+        where, hostnames[0] if hostnames else "", secure, f"Gateway {parent['name']} at {where}", public=True
+    )
 
 
 @contextmanager
@@ -108,7 +114,7 @@ def channel(address: Address) -> Iterator[grpc.Channel]:
         with grpc.insecure_channel(address.target, options) as made:
             yield made
         return
-    credentials = tls_credentials(os.environ)
+    credentials = tls_credentials(os.environ) or (grpc.ssl_channel_credentials() if address.public else None)
     if credentials is None:
         raise FailedPrecondition(
             "it is served with TLS; set ASSAY_TLS_CA, ASSAY_TLS_CLIENT_CERT and ASSAY_TLS_CLIENT_KEY (docs/identity.md)"

@@ -59,12 +59,12 @@ def of_pod(cluster: Cluster, pod: Object) -> Iterator[Trouble]:
             killed = "out of memory; " if ended.get("reason") == "OOMKilled" else ""
             said = _last_lines(cluster, pod, container["name"], previous=bool(waiting))
             yield Trouble(where, waiting.get("reason") or "Error", f"{killed}{code}; its last lines: {said}")
-        elif waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        elif waiting.get("reason") == "ContainerCreating":
+            yield Trouble(where, waiting["reason"], _event(cluster, pod) or container.get("image", ""))
+        elif waiting.get("reason") not in (None, "PodInitializing"):
             yield Trouble(where, waiting["reason"], waiting.get("message", container.get("image", "")))
         elif container.get("state", {}).get("running") and not container.get("ready"):
-            yield Trouble(
-                where, "NotReady", _warning(cluster, pod) or "runs, and its readiness probe has not passed yet"
-            )
+            yield Trouble(where, "NotReady", _event(cluster, pod) or "runs, and its readiness probe has not passed yet")
 
 
 def _of_owners(cluster: Cluster, target: Target, ours: str) -> Iterator[Trouble]:
@@ -95,10 +95,15 @@ def _last_lines(cluster: Cluster, pod: Object, container: str, *, previous: bool
     return Redactor().text(" | ".join(lines)) or "none"
 
 
-def _warning(cluster: Cluster, pod: Object) -> str:
-    """The newest warning about a pod."""
+def _event(cluster: Cluster, pod: Object) -> str:
+    """The newest warning about a pod, or else the newest of what happened to it."""
     meta = pod["metadata"]
-    chosen = f"involvedObject.name={meta['name']},type=Warning"
+    chosen = f"involvedObject.name={meta['name']}"
     found = list(cluster.list(f"/api/v1/namespaces/{meta['namespace']}/events", fieldSelector=chosen))
-    newest = max(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""), default={})
+    warnings = [event for event in found if event.get("type") == "Warning"]
+    newest = max(warnings or found, key=_time, default={})
     return str(newest.get("message", ""))
+
+
+def _time(event: Object) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")

@@ -101,6 +101,44 @@ def test_a_crowd_waits_for_metrics_pods_and_models() -> None:
     assert {"front_refuses", "pods_at_once"} <= met(outcome).keys()
 
 
+@pytest.mark.parametrize("name", ["load_s", "pod_start_s"])
+def test_each_start_is_waited_for(name: str) -> None:
+    # Three GPUs of the two nodes are idle, so nothing else differs; what the cluster begins with is there at once.
+    crowd = {"kind": "flash", "factor": 6, "at_s": 60, "ramp_s": 1, "for_s": 900}
+
+    def grown_s(seconds: float) -> float:
+        scaling = {"max_replicas": 16, "load_s": 0, "pod_start_s": 0} | {name: seconds}
+        changes = {"services__probe__calls": {"per_s": 0.9, "step_s": 10, "wait_s": 10, "arrivals": crowd}}
+        outcome, _ = simulate(hours=0.12, **changes, pools__gpu__image_pull_s=0, services__probe__scaling=scaling)
+        assert outcome.samples[1].ready["probe"] == 13
+        return min(sample.time_s for sample in outcome.samples if sample.ready["probe"] == 16)
+
+    assert grown_s(240.0) - grown_s(0.0) == pytest.approx(240, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("conservative", "launches", "pods"),
+    # KubeRay's Default: all at once, but for Ray's own ten; Conservative: as many again as there are.
+    [(False, 1000, [33, 33]), (False, 10, [11, 21, 31, 33]), (True, 1000, [2, 4, 8, 16, 32, 33])],
+)
+def test_pods_are_asked_for_by_upscaling_mode(conservative: bool, launches: int, pods: list[int]) -> None:
+    scaling = {"min_replicas": 1, "max_replicas": 64, "conservative": conservative}
+    needs = specification(
+        services__probe__calls={"per_s": 0.01, "step_s": 0.1}, services__probe__scaling=scaling,
+        cluster={"launches": launches},
+    )  # fmt: skip
+    simulation = Simulation(needs)
+    cluster = simulation.services["probe"].active
+    simulation.events.run(6.0)  # Ray looks every 5 s
+    cluster.target = 33
+    cluster._meet_target()
+    counts = []
+    for look in range(len(pods)):
+        simulation.events.run(11.0 + 5 * look)
+        counts.append(len(cluster.pods))
+    assert counts == pods
+
+
 def test_a_quota_holds_pods_back() -> None:
     outcome, service = simulate(load=4, pools__gpu__quota_gpus=16, services__probe__scaling={"max_replicas": 64})
     assert outcome.peaks["gpus"] == 16
