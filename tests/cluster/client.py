@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from google.protobuf import json_format
 
 from assay.client.connection import OPTIONS, connect
 from assay.client.errors import error_from_rpc
+from assay.errors import AssayError
 from assay.moe_router.v1 import moe_router_pb2 as moe
 from assay.moe_router.v1 import moe_router_pb2_grpc
 from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc
@@ -43,27 +45,61 @@ def calibrate(address: str, model: str, text: str, sequences: str) -> dict[str, 
         return {"result": json_format.MessageToDict(result)}
 
 
-def call(address: str, rate: str) -> dict[str, Any]:
-    """ParseStory, which the engine answers, at so many calls a second: when each began, its code, whether an
-    UNAVAILABLE said when to try again. Nothing is tried again, so that each failure counts."""
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+def call(address: str, rate: str, model: str = "") -> dict[str, Any]:
+    """So many calls a second that the engine answers: ParseStory, or DescribeModel where a model is named.
+
+    When each began, its code, whether an UNAVAILABLE said when to try again. Nothing is tried again, so that each
+    failure counts.
+    """
+    stopped = _until_sigterm()
     made: list[Future[dict[str, Any]]] = []
     with grpc.insecure_channel(address, options=OPTIONS) as channel, ThreadPoolExecutor(64) as pool:
-        method = tom_verifier_pb2_grpc.TomVerifierServiceStub(channel).ParseStory
+        ask: Callable[[], Any]
+        if model:
+            describe = moe_router_pb2_grpc.MoeRouterServiceStub(channel).DescribeModel
+            ask = partial(describe, moe.DescribeModelRequest(model=model), timeout=20)
+        else:
+            parse = tom_verifier_pb2_grpc.TomVerifierServiceStub(channel).ParseStory
+            ask = partial(parse, stories_pb2.ParseStoryRequest(story=STORY), timeout=20)
         begun = time.monotonic()
         for number in range(10**9):
             if stopped.wait(max(0.0, begun + number / float(rate) - time.monotonic())):
                 break
-            made.append(pool.submit(_one, method, begun))
+            made.append(pool.submit(_one, ask, begun))
         return {"calls": sorted((future.result() for future in made), key=lambda found: found["at"])}
 
 
-def _one(method: Callable[..., Any], begun: float) -> dict[str, Any]:
+def insist(address: str) -> dict[str, Any]:
+    """ParseStory, one call after the other, by the client that people use, which tries again as it is told.
+
+    seconds: of each call; failures: what it could not make good.
+    """
+    stopped = _until_sigterm()
+    seconds: list[float] = []
+    failures: list[str] = []
+    with connect("tom_verifier", address) as connection:
+        method = tom_verifier_pb2_grpc.TomVerifierServiceStub(connection.channel).ParseStory
+        while not stopped.wait(0.1):
+            at = time.monotonic()
+            try:
+                connection.call(method, stories_pb2.ParseStoryRequest(story=STORY), timeout_s=120)
+            except AssayError as error:
+                failures.append(f"{error.code}: {error.message}")
+            seconds.append(time.monotonic() - at)
+    return {"seconds": seconds, "failures": failures}
+
+
+def _until_sigterm() -> threading.Event:
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    return stopped
+
+
+def _one(ask: Callable[[], Any], begun: float) -> dict[str, Any]:
     at = time.monotonic()
     code, hint, message = "OK", None, ""
     try:
-        method(stories_pb2.ParseStoryRequest(story=STORY), timeout=20)
+        ask()
     except grpc.RpcError as raw:
         error = error_from_rpc(raw)
         code, hint, message = error.code, error.retry_after_s, error.message
@@ -72,4 +108,4 @@ def _one(method: Callable[..., Any], begun: float) -> dict[str, Any]:
 
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    print(json.dumps({"calibrate": calibrate, "call": call}[command](*arguments)), flush=True)
+    print(json.dumps({"calibrate": calibrate, "call": call, "insist": insist}[command](*arguments)), flush=True)

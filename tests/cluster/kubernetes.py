@@ -32,6 +32,7 @@ class Kubernetes:
     def __init__(self, script: Path | None) -> None:
         self._within = [str(script), "exec"] if script else []
         self._script = script
+        self.own = script is not None
         self._started = False
         self._helm = str(find_tool("helm"))
 

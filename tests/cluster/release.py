@@ -28,25 +28,31 @@ class Release:
         self.kubernetes = kubernetes
         self.name = name
         self.namespace = namespace
-        self._settings = [part for setting in settings for part in ("--set", setting)]
+        self.settings = ["--values", str(LAPTOP), *(part for setting in settings for part in ("--set", setting))]
 
     def helm(self, command: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return self.kubernetes.helm(command, self.name, *arguments, "-n", self.namespace, timeout=timeout)
 
     def install(self, *arguments: str) -> None:
-        self.helm("install", str(CHART), "--values", str(LAPTOP), "--create-namespace", *self._settings, *arguments)
+        self.helm("install", str(CHART), "--create-namespace", *self.settings, *arguments)
 
     def upgrade(self, *settings: str) -> None:
         """Waits until the fronts are as asked."""
         changed = [part for setting in settings for part in ("--set", setting)]
-        self.helm("upgrade", str(CHART), "--values", str(LAPTOP), *self._settings, *changed, "--wait")
+        self.helm("upgrade", str(CHART), *self.settings, *changed, "--wait")
 
     def uninstall(self) -> None:
         """Waits for every pod to be gone, so that the node has room for the next release."""
         self.helm("uninstall", "--wait")
+        # KubeRay takes what a head left in Redis away by a job, which a namespace that is going would not let it make.
+        until(
+            "all Ray clusters gone",
+            400,
+            lambda: not self.kubernetes.kubectl("get", "raycluster", "-n", self.namespace, "-o", "name").strip(),
+        )
         gone = ("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}", "-o", "name")
         until("all pods gone", 180, lambda: not self.kubernetes.kubectl(*gone).strip())
-        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=400)
+        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=180)
 
     def front(self, service: str) -> str:
         return f"{self.name}-assay-{service.replace('_', '-')}"
@@ -137,17 +143,36 @@ class Calibration:
 
 
 @contextmanager
-def callers(release: Release, rate: int) -> Iterator[list[dict[str, Any]]]:
-    """So many calls a second while the block runs; the list has them when it is over."""
-    command = python("call", release.address("tom_verifier"), str(rate))
-    process = release.kubernetes.start_program(*command, env=environment())
+def callers(release: Release, rate: int, model: str = "") -> Iterator[list[dict[str, Any]]]:
+    """So many calls a second while the block runs, of moe-router where a model is named, else of tom-verifier.
+
+    The list has them when it is over.
+    """
+    address = release.address("moe_router" if model else "tom_verifier")
     calls: list[dict[str, Any]] = []
-    try:
+    with _client(release, "call", address, str(rate), *([model] if model else [])) as said:
         yield calls
+    calls += said["calls"]
+
+
+@contextmanager
+def insisting(release: Release) -> Iterator[dict[str, Any]]:
+    """A caller of tom-verifier that tries again as it is told, while the block runs."""
+    with _client(release, "insist", release.address("tom_verifier")) as said:
+        yield said
+
+
+@contextmanager
+def _client(release: Release, *command: str) -> Iterator[dict[str, Any]]:
+    """Runs until the block is over; the dict then has what it said."""
+    process = release.kubernetes.start_program(*python(*command), env=environment())
+    found: dict[str, Any] = {}
+    try:
+        yield found
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    calls += json.loads(said.strip().splitlines()[-1])["calls"]
+        said, _ = process.communicate(timeout=150)
+    found |= json.loads(said.strip().splitlines()[-1])
 
 
 def failed(calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.kubernetes import Kubernetes
+from cluster.kubernetes import Kubernetes, until
 from cluster.load import load
 from cluster.release import LAPTOP, Release, assay
 
@@ -106,4 +106,5 @@ def test_a_bundle_holds_logs_and_no_secret(installed: str, made: Release, tool: 
 
 def test_uninstall_leaves_nothing(installed: str, made: Release, tool: Tool) -> None:
     tool("uninstall", "--yes", "--delete-data", "--delete-namespace")
-    assert made.kubernetes.kubectl("get", "namespace", made.namespace, "--ignore-not-found") == ""
+    asked = ("get", "namespace", made.namespace, "--ignore-not-found")
+    until("the namespace gone", 120, lambda: made.kubernetes.kubectl(*asked) == "")

@@ -32,12 +32,13 @@ def remembered(kubernetes: Kubernetes, loaded: None) -> Iterator[Release]:
         kubernetes, "assay", "assay", "services.moe_router.enabled=false", "gcsFaultTolerance.enabled=true",
         "gcsFaultTolerance.redisAddress=redis.assay-redis:6379", "gcsFaultTolerance.existingSecret=assay-redis",
     )  # fmt: skip
-    for namespace in ("assay-redis", made.namespace):
-        kubernetes.kubectl("create", "namespace", namespace)
-        password = ("--from-literal=password=one-of-the-test",)
-        kubernetes.kubectl("create", "secret", "generic", "assay-redis", "-n", namespace, *password)
-    kubernetes.run("kubectl", "apply", "-f", "-", input=yaml.safe_dump_all(redis()))
     try:
+        for namespace in ("assay-redis", made.namespace):
+            kubernetes.kubectl("create", "namespace", namespace)
+            password = ("--from-literal=password=one-of-the-test",)
+            kubernetes.kubectl("create", "secret", "generic", "assay-redis", "-n", namespace, *password)
+        kubernetes.run("kubectl", "apply", "-f", "-", input=yaml.safe_dump_all(redis()))
+        kubernetes.kubectl("rollout", "status", "statefulset/redis", "-n", "assay-redis", "--timeout=120s")
         made.install()
         made.wait_until_served("tom_verifier")
         yield made

@@ -36,9 +36,9 @@ def secured(
     folder = tmp_path_factory.mktemp("secret")
     for name, content in {"tls.key": key, "tls.crt": certificate, "ca.crt": authority.pem}.items():
         (folder / name).write_bytes(content)
-    kubernetes.kubectl("create", "namespace", made.namespace)
-    kubernetes.kubectl("create", "secret", "generic", "certificates", "-n", made.namespace, f"--from-file={folder}")
     try:
+        kubernetes.kubectl("create", "namespace", made.namespace)
+        kubernetes.kubectl("create", "secret", "generic", "certificates", "-n", made.namespace, f"--from-file={folder}")
         made.install("--wait")
         yield made
     finally:
