@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, MinioServer
+from conftest import MinioServer
 
 from apiserver.conftest import NUMBERS
 from apiserver.scene import Scene, namespace, node
@@ -21,7 +21,8 @@ from assay.platform.ownership import CREATED, LABEL
 from assay.platform.release import NotReady, Release
 from assay.platform.removal import prepare_removal, remove
 
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
+STAGES = Path(__file__).with_name("stages.yaml")
 # No engine of its own: what runs Ray clusters is not here.
 ALONE = ("defaults.engine.placement=in-process", "defaults.front.replicas=1")
 TOO_MUCH = "defaults.front.resources.requests.cpu=500"
@@ -37,9 +38,6 @@ def run_server(
     tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, helm_on_path: None
 ) -> Iterator[ApiServer]:
     """An API server whose pods are made, scheduled and, on one played node, run."""
-    stages = REPOSITORY / "../shared/tools/kwok-stages.yaml"
-    if not stages.is_file():
-        pytest.skip("needs kwok-stages.yaml in the folder that ASSAY_TOOLS names")
     kwok = tool("kwok")
     server = ApiServer(tool("kubelite"), tmp_path_factory.mktemp("run"))
     server.start()
@@ -51,7 +49,7 @@ def run_server(
             "garbage-collector-controller,serviceaccount-controller",
         ])  # fmt: skip
         server.run_part("kube-scheduler", ["--kubeconfig", config, "--leader-elect=false", "--secure-port", "0"])
-        server.run_part("kwok", ["--kubeconfig", config, "--config", str(stages), "--manage-all-nodes=false",
+        server.run_part("kwok", ["--kubeconfig", config, "--config", str(STAGES), "--manage-all-nodes=false",
                                  "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
                                  "--node-lease-duration-seconds=0"], kwok)  # fmt: skip
         played = node("node-1")
