@@ -112,7 +112,7 @@ def test_one_table_of_fronts_applications_gpus_and_operations(running: Scene, ku
         activeServiceStatus={"applicationStatuses": {"moe_router": application}},
     )  # fmt: skip
     with serving_in_thread(f"file://{tmp_path}/store") as address, grpc.insecure_channel(address) as channel:
-        start(channel, "Spin", "1")
+        start(channel, "Spin", str(tmp_path / "ticks"))
         kubelet.ports["probe-1", PORT] = int(address.rpartition(":")[2])
         kubelet.ports.pop(("moe-router-1", PORT), None)
         rows, notes = status(running.cluster, running.target)
