@@ -82,8 +82,15 @@ def take(cluster: Cluster, target: Target) -> bool:
         except AlreadyExists:  # made by somebody else this very moment
             raise FailedPrecondition(f"namespace {target.namespace} has just been made by another; try again") from None
         return True
-    if decided.state == "free":
-        cluster.patch(f"/api/v1/namespaces/{target.namespace}", {"metadata": {"labels": labels}})
+    if decided.state == "free" and found is not None:
+        # Only as it was when it was looked at: another may have taken it meanwhile.
+        seen = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        try:
+            cluster.patch(f"/api/v1/namespaces/{target.namespace}", {"metadata": {"labels": labels, **seen}})
+        except AlreadyExists:
+            raise FailedPrecondition(
+                f"namespace {target.namespace} has just been changed by another; try again"
+            ) from None
     return False
 
 

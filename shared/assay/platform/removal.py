@@ -45,8 +45,7 @@ def remove(cluster: Cluster, target: Target, removal: Removal, *, timeout_s: flo
     hooks = helm.hooks()
     helm.uninstall(timeout_s=timeout_s)
     for hook in hooks:  # a job that never ended is no business of Helm's
-        path = cluster.path_of(hook["apiVersion"], hook["kind"], target.namespace, hook["metadata"]["name"])
-        cluster.delete(path)
+        cluster.delete(cluster.path_of(hook["apiVersion"], hook["kind"], target.namespace, hook["metadata"]["name"]))
     where = f"/api/v1/namespaces/{target.namespace}"
     if removal.delete_data:
         for name in removal.volumes:
