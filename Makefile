@@ -92,10 +92,13 @@ demo: setup ## a report card of a small model trained here, from nothing
 test-tools: .venv-lint/.ready .venv-lint/custom-resources/.ready .venv-lint/checkov/.ready
 
 .PHONY: test
-test: setup test-tools ## linters, then all tests but the slow ones
+test: setup test-tools ## linters beside all tests but the slow ones
 	@status=0
-	$(MAKE) lint || status=$$?
+	mkdir -p build
+	$(MAKE) lint >build/lint.log 2>&1 & linters=$$!
+	trap 'kill $$linters 2>/dev/null || true' EXIT
 	$(BIN)/python -m pytest -m 'not slow and not cluster' $(ARGS) || status=$$?
+	wait $$linters || { status=$$?; cat build/lint.log >&2; }
 	exit $$status
 
 .PHONY: test-all

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -23,8 +23,7 @@ from assay.client.connection import OPTIONS, connect
 from assay.client.errors import error_from_rpc
 from assay.moe_router.v1 import moe_router_pb2 as moe
 from assay.moe_router.v1 import moe_router_pb2_grpc
-from assay.tom_verifier.v1 import tom_verifier_pb2 as tom
-from assay.tom_verifier.v1 import tom_verifier_pb2_grpc
+from assay.tom_verifier.v1 import stories_pb2, tom_verifier_pb2_grpc
 
 STORY = "Ann entered the kitchen.\nThe ball is in the box.\nAnn exited the kitchen."
 
@@ -34,7 +33,7 @@ def calibrate(address: str, model: str, text: str, sequences: str) -> dict[str, 
     request = moe.CalibrateRequest(
         request_id=str(uuid.uuid4()),
         model=model,
-        text=moe.TextSelection(text=text, sequences=int(sequences), sequence_tokens=64, batch_sequences=8),
+        text=moe.TextSelection(text=text, sequences=int(sequences), sequence_tokens=16, batch_sequences=8),
     )
     with connect("moe_router", address) as connection:
         stub = moe_router_pb2_grpc.MoeRouterServiceStub(connection.channel)
@@ -49,22 +48,22 @@ def call(address: str, rate: str) -> dict[str, Any]:
     UNAVAILABLE said when to try again. Nothing is tried again, so that each failure counts."""
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    seen: list[dict[str, Any]] = []
+    made: list[Future[dict[str, Any]]] = []
     with grpc.insecure_channel(address, options=OPTIONS) as channel, ThreadPoolExecutor(64) as pool:
         method = tom_verifier_pb2_grpc.TomVerifierServiceStub(channel).ParseStory
         begun = time.monotonic()
         for number in range(10**9):
             if stopped.wait(max(0.0, begun + number / float(rate) - time.monotonic())):
                 break
-            pool.submit(lambda: seen.append(_one(method, begun)))
-    return {"calls": sorted(seen, key=lambda found: found["at"])}
+            made.append(pool.submit(_one, method, begun))
+        return {"calls": sorted((future.result() for future in made), key=lambda found: found["at"])}
 
 
 def _one(method: Callable[..., Any], begun: float) -> dict[str, Any]:
     at = time.monotonic()
     code, hint, message = "OK", None, ""
     try:
-        method(tom.ParseStoryRequest(story=STORY), timeout=20)
+        method(stories_pb2.ParseStoryRequest(story=STORY), timeout=20)
     except grpc.RpcError as raw:
         error = error_from_rpc(raw)
         code, hint, message = error.code, error.retry_after_s, error.message

@@ -74,6 +74,14 @@ def figure() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def release(kubernetes: Kubernetes, loaded: None, figure: Callable[..., None]) -> Iterator[Release]:
     """values-laptop.yaml as it is, but that MinIO's data outlives its pod."""
+    if os.environ.get("KEEP"):
+        made = Release(kubernetes, "trial", "assay-test", "minio.storageClass=assay-test")
+        if kubernetes.run("kubectl", "get", "ns", "assay-test", check=False).returncode:
+            local_volume(kubernetes, Path(tempfile.mkdtemp(prefix="assay-cluster-")) / "minio")
+            made.install()
+        made.wait_until_served("moe_router", "tom_verifier")
+        yield made
+        return
     folder = Path(tempfile.mkdtemp(prefix="assay-cluster-"))
     storage = local_volume(kubernetes, folder / "minio")
     made = Release(kubernetes, "trial", "assay-test", f"minio.storageClass={storage}")

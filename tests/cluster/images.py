@@ -22,6 +22,7 @@ from conftest import REPOSITORY, find_tool
 DOCKERFILES = REPOSITORY / "infra/images"
 SERVICES = ("moe_router", "tom_verifier")  # what values-laptop.yaml enables
 BASE = "localhost/assay-test-base:bookworm"
+REDIS = "docker.io/library/assay-test-redis:debian"
 BUILT_FROM = ("constraints.txt", "infra/images", "kernels", "services", "shared/assay", "shared/pyproject.toml")
 
 # Without user namespaces or an overlay file system, which a test machine may lack.
@@ -29,7 +30,7 @@ BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
 
 def archives(tag: str) -> list[Path]:
-    """Docker archives of what values-laptop.yaml runs: a front and an engine of each service, and MinIO.
+    """Docker archives of what values-laptop.yaml runs: a front and an engine of each service, MinIO and Redis.
 
     One front image and one engine image hold both services, so that the node keeps one torch. They are built again
     only when something they are built from has changed.
@@ -75,7 +76,17 @@ def _build(folder: Path, tag: str) -> None:
     shutil.copy2(find_tool("minio"), alone / "minio")
     _buildah("bud", "-f", str(DOCKERFILES / "minio.Dockerfile"), "-t", "localhost/assay-test-minio", str(alone))
     shutil.rmtree(alone)
+    _build_redis(base, folder)
     _export("localhost/assay-test-minio", ["assay-minio:trial"], folder / "minio.tar")
+
+
+def _build_redis(base: str, folder: Path) -> None:
+    """Debian's own: no registry is asked for another."""
+    file = folder / "Dockerfile"
+    file.write_text(f"FROM {base}\nRUN apt-get update && apt-get install --yes redis-server\n")
+    _buildah("bud", "-f", str(file), "-t", "localhost/assay-test-redis", str(folder))
+    file.unlink()
+    _export("localhost/assay-test-redis", [REDIS.removeprefix("docker.io/library/")], folder / "redis.tar")
 
 
 def _base() -> str:
@@ -113,8 +124,11 @@ def _pip_settings(folder: Path) -> list[str]:
         settings[key.rpartition(".")[2]] = value.strip("'")
     file = folder / "pip.conf"
     file.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
-    paths = {word.removeprefix("file://") for value in settings.values() for word in value.split()}
-    mounted = {path for path in paths if path.startswith("/") and Path(path).exists()} | {"/etc/ssl/certs"}
+    words = [word for value in settings.values() for word in value.split()]
+    # An index on disk has its files beside it.
+    paths = {Path(word.removeprefix("file://")).parent if word.startswith("file://") else Path(word) for word in words}
+    mounted = {path for path in paths if path.is_absolute() and path.exists()} | {Path("/etc/ssl/certs")}
+    mounted = {path for path in mounted if not mounted & set(path.parents)}
     mounts = [*(f"{path}:{path}:ro" for path in sorted(mounted)), f"{file}:/etc/pip.conf:ro"]
     return [part for mount in mounts for part in ("-v", mount)]
 

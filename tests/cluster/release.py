@@ -46,7 +46,7 @@ class Release:
         self.helm("uninstall", "--wait")
         gone = ("get", "pods", "-n", self.namespace, "-l", f"app.kubernetes.io/instance={self.name}", "-o", "name")
         until("all pods gone", 180, lambda: not self.kubernetes.kubectl(*gone).strip())
-        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=180)
+        self.kubernetes.kubectl("delete", "namespace", self.namespace, "--wait=true", timeout=400)
 
     def front(self, service: str) -> str:
         return f"{self.name}-assay-{service.replace('_', '-')}"
@@ -79,7 +79,7 @@ class Release:
 
     def put(self, folder: Path, kind: str) -> str:
         """Stores the folder through a front, as a client does. Its digest."""
-        command = (Path(sys.executable).with_name("assay"), "artifacts", "put", folder, "--kind", kind)
+        command = (assay(), "artifacts", "put", folder, "--kind", kind)
         done = self.kubernetes.run("env", f"ASSAY_ENDPOINT={self.address('moe_router')}", *command, timeout=120)
         return done.stdout.split()[-1]
 
@@ -100,6 +100,11 @@ class Release:
     def wait_until_served(self, *services: str, seconds: float = 240) -> None:
         for name in services:
             until(f"{name} serves", seconds, functools.partial(self.serves, name))
+
+
+def assay() -> Path:
+    """The command, of the environment that runs the tests."""
+    return Path(sys.executable).with_name("assay")
 
 
 def python(*arguments: str) -> list[str]:

@@ -12,7 +12,7 @@ from cluster.conftest import Trained
 from cluster.kubernetes import is_ready, until
 from cluster.release import Calibration, Release, callers, failed, outage
 
-SEQUENCES = 6144  # about a minute of work on half a core, in steps of some seconds
+SEQUENCES = 16384  # in 256 steps
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,8 @@ def test_an_operation_outlives(
 def test_a_head_that_dies_costs_calls_a_pause_that_says_when_to_try_again(
     release: Release, figure: Callable[..., None]
 ) -> None:
+    until("a head", 120, lambda: release.ray_pods("tom_verifier", "head"))
+    release.wait_until_served("tom_verifier")
     with callers(release, 20) as calls:
         time.sleep(5)
         (head,) = release.ray_pods("tom_verifier", "head")

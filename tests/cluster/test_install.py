@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from distributions import Environment
 
 from cluster.conftest import Trained
 from cluster.kubernetes import Kubernetes, is_ready
-from cluster.release import Release
+from cluster.release import Release, assay
 
 
 def test_every_pod_is_ready_and_none_has_restarted(release: Release) -> None:
@@ -57,7 +56,7 @@ def test_a_checkup_through_the_cluster_gives_the_figures_of_one_here(
     )  # fmt: skip
     kubernetes.run(
         "env", f"ASSAY_STORE={(tmp_path / 'store').as_uri()}", "OMP_NUM_THREADS=1",
-        Path(sys.executable).with_name("assay"),
+        assay(),
         "checkup", model, "--text", text, "--services", "moe_router,tom_verifier", "--out", here, timeout=600,
     )  # fmt: skip
     sections = [

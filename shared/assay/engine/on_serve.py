@@ -26,6 +26,7 @@ from assay.errors import AssayError, DeadlineExceeded, Internal, ResourceExhaust
 from assay.status import from_status
 
 GRACE_S = 1.0  # the engine itself answers a passed deadline; the transport gives up a little later
+HASTE_S = 0.5  # before its deadline a caller hears that the engine is away: afterwards it would hear nothing of us
 CHECK_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 2.0
@@ -57,14 +58,16 @@ class ServeEngine:
         self._stub = engine_pb2_grpc.EngineServiceStub(self._channel)
         self._applications = self._channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")
         self._answered = False  # since it was last lost
+        self._away = False  # lost, and not heard of since
 
     async def run(self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall) -> ReplyT:
         message = engine_pb2.RunStepRequest(call=call.to_proto(step.name), request=_pack(request))
+        away = self._away
         try:
-            answer = await self._stub.RunStep(message, timeout=_timeout(call), metadata=self._metadata_of(call))
+            answer = await self._stub.RunStep(message, timeout=_timeout(call, away), metadata=self._metadata_of(call))
         except grpc.aio.AioRpcError as error:
-            raise self._lost(error) from None
-        self._answered = True
+            raise self._lost(error, away) from None
+        self._heard()
         if answer.HasField("status"):
             raise from_status(answer.status)
         return _unpack(answer.reply, step)
@@ -73,11 +76,13 @@ class ServeEngine:
         self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall
     ) -> AsyncGenerator[StepProgress | ReplyT, None]:
         message = engine_pb2.StreamStepRequest(call=call.to_proto(step.name), request=_pack(request))
-        stream = self._stub.StreamStep(message, timeout=_timeout(call), metadata=self._metadata_of(call))
+        away = self._away
+        stream = self._stub.StreamStep(message, timeout=_timeout(call, away), metadata=self._metadata_of(call))
         try:
             async with aclosing(_unless_silent(stream)) as answers:
                 async for answer in answers:
-                    self._answered = True
+                    self._heard()
+                    away = False
                     kind = answer.WhichOneof("event")
                     if kind == "progress":
                         event = answer.progress
@@ -89,7 +94,7 @@ class ServeEngine:
                     elif kind == "done":
                         return
         except grpc.aio.AioRpcError as error:
-            raise self._lost(error) from None
+            raise self._lost(error, away) from None
         finally:
             # Without this a closed generator would leave the step running.
             stream.cancel()
@@ -111,7 +116,7 @@ class ServeEngine:
         except grpc.aio.AioRpcError as error:
             raise self._lost(error) from None
         if self._listed not in known:
-            self._answered = False
+            self._answered, self._away = False, True
             raise Unavailable("the engine is not deployed; it may be starting", reason="ENGINE_LOST")
 
     async def close(self) -> None:
@@ -123,12 +128,12 @@ class ServeEngine:
                 engine_pb2.DescribeEngineRequest(), timeout=timeout_s, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
-            lost = self._lost(error)
-            if isinstance(lost, DeadlineExceeded):
-                raise Unavailable("the engine does not answer; it may be starting", reason="ENGINE_LOST") from None
-            raise lost from None
-        self._answered = True
+            raise self._lost(error, away=True) from None
+        self._heard()
         return answer
+
+    def _heard(self) -> None:
+        self._answered, self._away = True, False
 
     def _metadata_of(self, call: StepCall) -> tuple[tuple[str, str], ...]:
         metadata = self._metadata
@@ -138,8 +143,11 @@ class ServeEngine:
             metadata += (("traceparent", call.traceparent),)
         return metadata
 
-    def _lost(self, error: grpc.aio.AioRpcError) -> AssayError:
-        """What a failure of the transport means. Its text is Ray's, and stays here."""
+    def _lost(self, error: grpc.aio.AioRpcError, away: bool = False) -> AssayError:
+        """What a failure of the transport means. Its text is Ray's, and stays here.
+
+        away: nothing was heard of the engine before the call and during it.
+        """
         code = error.code()
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return refused()
@@ -150,8 +158,13 @@ class ServeEngine:
                 "the engine has too much to do; try again", reason="ENGINE_BUSY", retry_after_s=RETRY_AFTER_S
             )
         self._answered = False
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and not away:
             return DeadlineExceeded()
+        self._away = True
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return Unavailable(
+                "the engine does not answer; it may be starting", reason="ENGINE_LOST", retry_after_s=RETRY_AFTER_S
+            )
         return Unavailable(
             "the engine cannot be reached or was lost during the call; try again",
             reason="ENGINE_LOST",
@@ -189,5 +202,8 @@ def _unpack(packed: any_pb2.Any, step: Step[RequestT, ReplyT]) -> ReplyT:
     return reply
 
 
-def _timeout(call: StepCall) -> float | None:
-    return None if call.deadline_unix_s is None else max(0.0, call.deadline_unix_s - time.time()) + GRACE_S
+def _timeout(call: StepCall, away: bool) -> float | None:
+    if call.deadline_unix_s is None:
+        return None
+    left_s = max(0.0, call.deadline_unix_s - time.time())
+    return max(left_s / 2, left_s - HASTE_S) if away else left_s + GRACE_S

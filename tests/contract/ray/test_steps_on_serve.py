@@ -317,6 +317,31 @@ async def test_a_front_with_the_wrong_token_is_told_so(ray_cluster) -> None:
     await engine.close()
 
 
+async def test_a_caller_of_an_engine_that_is_away_is_told_before_its_deadline() -> None:
+    """As Serve does whose replicas are gone: it takes the call and lets it wait."""
+
+    async def wait(request: object, context: object) -> None:
+        await asyncio.sleep(60)
+
+    methods = {"RunStep": grpc.unary_unary_rpc_method_handler(wait)}
+    methods["StreamStep"] = grpc.unary_stream_rpc_method_handler(wait)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("assay.engine.v1.EngineService", methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    engine = ServeEngine(f"127.0.0.1:{port}", "probe")
+    with pytest.raises(Unavailable):  # as a front's own look after its engine finds it
+        await engine.check()
+    call = StepCall(deadline_unix_s=time.time() + 2)
+    for attempt in (engine.run(steps.ECHO, StringValue(), call), anext(engine.stream(steps.ECHO, StringValue(), call))):
+        with pytest.raises(Unavailable, match="does not answer") as told:
+            await attempt
+        assert told.value.retry_after_s == 2
+    assert time.time() < call.deadline_unix_s
+    await engine.close()
+    await server.stop(None)
+
+
 async def test_the_callers_trace_reaches_the_replica(ray_cluster, store) -> None:
     trace_id = uuid.uuid4().hex
     async with fronted(ray_cluster, store) as channel:

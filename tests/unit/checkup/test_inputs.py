@@ -134,6 +134,7 @@ def test_a_directory_of_files_is_split_here_and_too_few_are_refused(artifacts: A
     assert found.digest == ensure_text(artifacts, folder)
 
 
+@pytest.mark.slow
 def test_no_text_means_the_standard_library(artifacts: ArtifactStore) -> None:
     found = text_artifact(artifacts, None)
     assert found.manifest.parameters == {"source": "standard library"}

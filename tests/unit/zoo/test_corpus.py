@@ -11,6 +11,7 @@ from assay.errors import InvalidInput
 from assay.zoo.corpus import SPLITS, build_text, passages, read_split, split_of
 
 
+@pytest.mark.slow
 def test_the_same_interpreter_gives_the_same_bytes(text_dir: Path, tmp_path: Path) -> None:
     build_text(tmp_path)
     for split in SPLITS:

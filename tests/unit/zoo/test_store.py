@@ -61,6 +61,7 @@ def test_another_seed_text_or_recipe_is_another_label(brief: Recipe) -> None:
     assert model_label(replace(brief, about="in other words"), 0, "sha256:a") in labels
 
 
+@pytest.mark.slow
 def test_the_text_artifact_is_the_same_each_time(artifacts: ArtifactStore) -> None:
     first, second = ensure_text(artifacts), ensure_text(artifacts)
     assert first == second
