@@ -10,7 +10,6 @@ from assay.platform.helm import Target
 
 LABEL = "assay.platform/release"
 CREATED = "assay.platform/created"
-SYSTEM = ("default", "kube-")
 # What makes a namespace somebody's. Secrets and settings may be there before: a release needs some.
 TENANTS = (
     ("v1", "Pod"),
@@ -37,7 +36,7 @@ class Claim(NamedTuple):
 def claim(cluster: Cluster, target: Target, namespace: Object | None) -> Claim:
     """Whether the target may be installed in `namespace` (None: there is none of that name)."""
     name = target.namespace
-    if name.startswith(SYSTEM):
+    if name == "default" or name.startswith("kube-"):
         return Claim("foreign", f"{name} is Kubernetes' own", "choose another with --namespace")
     if namespace is None:
         return Claim("absent")
