@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,12 +15,13 @@ import yaml
 from conftest import REPOSITORY, free_port
 
 from assay.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from assay.platform import api
+from assay.platform import api, readiness
 from assay.platform.api import Cluster
 from assay.platform.checks.server import speed, version
 from assay.platform.finding import Finding
 from assay.platform.helm import Target, Values
 from assay.platform.preflight import Plan, preflight
+from assay.platform.readiness import Part, Watch
 from assay.platform.survey import Survey
 from assay.platform.workloads import Rendered
 
@@ -166,6 +167,37 @@ def test_a_silent_server_is_not_waited_for(faked, monkeypatch: pytest.MonkeyPatc
     assert found.name == "API server"
     assert "gave no answer" in found.found
     assert len(fake.asked) == 4
+
+
+@pytest.mark.parametrize("ends", ["silent", "refuses"])
+def test_whoever_waits_goes_on_when_the_server_falls_silent_or_a_token_expires(
+    faked, monkeypatch: pytest.MonkeyPatch, ends: str
+):
+    """Otherwise an upgrade would end there, and nobody would roll it back."""
+    monkeypatch.setattr(api, "READ_S", 0.1)
+    monkeypatch.setattr(readiness, "POLL_S", 0.0)
+    status = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 0}
+    starting = {"kind": "Deployment", "metadata": {"name": "front"}, "spec": {"replicas": 1}, "status": status}
+    ready = starting | {"status": status | {"availableReplicas": 1}}
+    served = {"resources": [{"kind": "Deployment", "name": "deployments", "namespaced": True}]}
+    over = threading.Event()
+    tries = 4 if ends == "silent" else 1  # a refusal is final
+
+    def answer(n: int) -> tuple[int, object]:
+        if 2 <= n < 2 + tries:
+            return (200, (over.wait(5), {})[1]) if ends == "silent" else (401, {"message": "Unauthorized"})
+        return 200, (served, starting)[n] if n < 2 else ready
+
+    _, cluster = faked(answer)
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "front"}}
+    heard: list[list[tuple[int, bool]]] = []
+    watch = Watch(
+        cluster, Target("r", "n"), Rendered([made]), lambda parts: heard.append([(p.ready, p.done) for p in parts])
+    )
+    seen = watch.until_ready(30)
+    over.set()
+    assert seen.ready
+    assert heard == [[(0, False)], [(0, False)], [(1, True)]]
 
 
 def look(cluster: Cluster) -> Finding:
