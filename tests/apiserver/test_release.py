@@ -5,7 +5,12 @@ Pods are bound by the real scheduler to nodes that KWOK plays: they "run" at onc
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +18,13 @@ import pytest
 from conftest import MinioServer
 
 from apiserver.conftest import NUMBERS
-from apiserver.scene import Scene, namespace, node
+from apiserver.scene import CHART, Scene, namespace, node
 from apiserver.server import ApiServer, apply
 from assay.errors import AssayError, FailedPrecondition, NotFound
-from assay.platform.helm import Helm
+from assay.platform.helm import Helm, Values
 from assay.platform.ownership import CREATED, LABEL
+from assay.platform.preflight import Plan, preflight
+from assay.platform.readiness import Listener
 from assay.platform.release import NotReady, Release
 from assay.platform.removal import prepare_removal, remove
 
@@ -130,12 +137,96 @@ def test_an_upgrade_that_does_not_get_ready_is_rolled_back_and_the_old_one_serve
     assert [(each.number, each.status) for each in history] == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
     assert live(there)["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "250m"
     assert pods(there) == pod_before
+    # Helm calls all three deployed; the second never was ready, and the third is the first.
+    with pytest.raises(NotFound, match="no earlier revision"):
+        broken.prepare_rollback(None)
 
 
 def pods(scene: Scene) -> set[str]:
     """Pods that run."""
     path = f"/api/v1/namespaces/{scene.target.namespace}/pods"
     return {found["metadata"]["uid"] for found in scene.cluster.list(path) if found["status"]["phase"] == "Running"}
+
+
+def test_an_upgrade_that_helm_refuses_leaves_the_other_helm_alone(there: Scene):
+    """Another began after the look."""
+    installed(there)
+    late = release(there, "defaults.front.replicas=2")
+    prepared = late.prepare_upgrade()
+    plan = late.plan
+    other = subprocess.Popen(
+        ["helm", "upgrade", "trial", str(plan.chart), "-n", there.target.namespace, "--kubeconfig",
+         str(there.target.kubeconfig), "--reuse-values", "--set", TOO_MUCH, "--wait", "--timeout", "60s"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        during = [(1, "deployed"), (2, "pending-upgrade")]
+        wait_for(lambda: [(each.number, each.status) for each in Helm(there.target).history()] == during)
+        with pytest.raises(FailedPrecondition, match=r"another operation.*in progress") as raised:
+            late.upgrade(prepared, 2.0, ignore)
+        assert not isinstance(raised.value, NotReady)
+        assert [(each.number, each.status) for each in Helm(there.target).history()] == during
+    finally:
+        other.kill()
+        other.wait()
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def impatient() -> Listener:
+    """Whoever waits presses Ctrl-C at the second look: Helm has been started then, and ends what it does."""
+    looks = count()
+
+    def hear(parts: object) -> None:
+        if next(looks):
+            raise KeyboardInterrupt
+
+    return hear
+
+
+def test_what_was_not_waited_for_counts_as_served_once_it_is_ready(there: Scene):
+    installed(there)
+    for sets in ("defaults.front.replicas=2", TOO_MUCH):
+        upgraded = release(there, sets)
+        with pytest.raises(KeyboardInterrupt):
+            upgraded.upgrade(upgraded.prepare_upgrade(), PATIENCE_S, impatient())
+        if sets != TOO_MUCH:
+            wait_for(lambda: live(there)["status"].get("availableReplicas") == 2)
+    history = Helm(there.target).history()
+    assert [(each.number, each.status) for each in history] == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    mended = release(there)
+    base = mended.prepare_upgrade().base
+    assert base is not None
+    assert base.number == 2
+    base = mended.prepare_rollback(None).base
+    assert base is not None
+    assert base.number == 2
+
+
+def test_single_values_go_over_the_releases(there: Scene):
+    """And over a newer chart's own, of which the release has not heard."""
+    installed(there, "telemetry.logLevel=DEBUG")
+    newer = there.server.home / "newer"
+    shutil.copytree(CHART, newer, dirs_exist_ok=True)
+    values = (newer / "values.yaml").read_text()
+    (newer / "values.yaml").write_text(values + "\nadded: {inside: 1}\n")
+    schema = json.loads((newer / "values.schema.json").read_text())
+    schema["properties"]["added"] = {"type": "object"}
+    (newer / "values.schema.json").write_text(json.dumps(schema))
+    marker = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "added"}}
+    (newer / "templates/added.yaml").write_text(f"{json.dumps(marker)[:-1]}, \"data\": {{ "
+                                                '"inside": {{ .Values.added.inside | quote }} }}\n')  # fmt: skip
+    plan = Plan(there.target, newer, Values(sets=("defaults.front.replicas=2",)))
+    changed = [each for each in Release(plan, there.cluster).prepare_upgrade().changes if each.verb != "same"]
+    assert [(each.verb, each.name) for each in changed] == [("create", "added"), ("change", FRONT)]
+    lines = [line.split(maxsplit=1)[-1] for line in changed[1].text.splitlines() if line[0] in "+-"]
+    assert lines[2:] == ["replicas: 1", "replicas: 2"]
+    assert [each.result for each in preflight(plan, there.cluster) if each.name == "secret keys"] == ["ok"]
 
 
 def test_an_installation_that_does_not_get_ready_stays_to_be_looked_at_and_can_be_mended(there: Scene):
