@@ -10,7 +10,7 @@ from pathlib import Path
 
 from assay.errors import AssayError, FailedPrecondition, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from assay.platform.api import Cluster, Object
-from assay.platform.checks import capacity, definitions, namespace, needed, operator, permissions, server, store
+from assay.platform.checks import capacity, crds, namespace, needed, operator, permissions, server, store
 from assay.platform.checks.server import as_numbers
 from assay.platform.finding import Finding, fail, ok, warn
 from assay.platform.helm import Helm, Target, Values
@@ -27,7 +27,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("Kubernetes", server.version),
     ("namespace", namespace.ownership),
     ("permissions", permissions.permissions),
-    ("definitions", definitions.definitions),
+    ("CRDs", crds.crds),
     ("KubeRay operator", operator.operator),
     ("nodes", capacity.nodes),
     ("room", capacity.room),
@@ -81,12 +81,18 @@ def _helm(helm: Helm) -> Finding:
 
 
 def _guarded(title: str, check: Check, survey: Survey) -> list[Finding]:
+    """What was found before an error stays."""
+    found: list[Finding] = []
     try:
-        return list(check(survey))
+        found.extend(check(survey))
     except PermissionDenied as error:
-        return [warn(title, f"not checkable: {error.message}", "ask someone who may, or use another --context")]
+        found.append(warn(title, f"not checkable: {error.message}", "ask someone who may, or use another --context"))
     except AssayError as error:
-        return [fail(title, error.message, "mend this first, then run preflight again")]
+        found.append(fail(title, error.message, "mend this first, then run preflight again"))
+    except Exception as error:  # an object of a shape that nobody has thought of must not hide what others find
+        remedy = "check it by hand, and report it as a defect"
+        found.append(warn(title, f"not checkable: an object is odd ({type(error).__name__}: {error})", remedy))
+    return found
 
 
 def _all_values(values: Values, helm: Helm) -> Values:

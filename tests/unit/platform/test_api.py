@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -17,11 +18,14 @@ from conftest import REPOSITORY, free_port
 from assay.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from assay.platform import api, readiness
 from assay.platform.api import Cluster
+from assay.platform.bundle import bundle
 from assay.platform.checks.server import speed, version
 from assay.platform.finding import Finding
 from assay.platform.helm import Target, Values
-from assay.platform.preflight import Plan, preflight
+from assay.platform.preflight import Plan, _guarded, preflight
 from assay.platform.readiness import Part, Watch
+from assay.platform.smoke import smoke
+from assay.platform.status import status
 from assay.platform.survey import Survey
 from assay.platform.workloads import Rendered
 
@@ -191,9 +195,11 @@ def test_whoever_waits_goes_on_when_the_server_falls_silent_or_a_token_expires(
     _, cluster = faked(answer)
     made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "front"}}
     heard: list[list[tuple[int, bool]]] = []
-    watch = Watch(
-        cluster, Target("r", "n"), Rendered([made]), lambda parts: heard.append([(p.ready, p.done) for p in parts])
-    )
+
+    def hear(parts: Sequence[Part]) -> None:
+        heard.append([(part.ready, part.done) for part in parts])
+
+    watch = Watch(cluster, Target("r", "n"), Rendered([made]), hear)
     seen = watch.until_ready(30)
     over.set()
     assert seen.ready
@@ -214,6 +220,32 @@ def helm_there(tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("helm_there")
+@pytest.mark.parametrize("look", [status, smoke, lambda cluster, target: bundle(cluster, target, Path("x.tar.gz"))])
+def test_without_a_server_every_look_says_what_to_do_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Cluster, Target], object]
+):
+    monkeypatch.setattr(api, "PAUSES_S", ())
+    monkeypatch.chdir(tmp_path)
+    config = kubeconfig(tmp_path, f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="cannot be reached; check the address and the network"):
+        look(Cluster.connect(config), Target("r", "n", config))
+    assert [file.name for file in tmp_path.iterdir()] == ["kubeconfig"]
+
+
+def test_an_object_of_another_shape_ends_one_check_only():
+    def odd(survey: Survey) -> Iterator[Finding]:
+        yield Finding("first", "ok", "seen before")
+        raise KeyError("allocatable")
+
+    nobody = cast(Survey, None)
+    seen, found = _guarded("nodes", odd, nobody)
+    assert seen.name == "first"
+    assert (found.name, found.result) == ("nodes", "warn")
+    assert "KeyError: 'allocatable'" in found.found
+    assert found.remedy
+
+
+@pytest.mark.usefixtures("helm_there")
 def test_preflight_of_no_cluster_is_one_finding(faked, tmp_path: Path):
     _, cluster = faked(lambda n: (200, b"<html>"))
     assert "no Kubernetes API server" in look(cluster).found
@@ -226,10 +258,14 @@ def test_preflight_of_no_cluster_is_one_finding(faked, tmp_path: Path):
     assert "speaks no TLS" in look(cluster).found
 
 
-def test_a_kubeconfig_that_is_none(tmp_path: Path):
+@pytest.mark.parametrize("text", ["hello: 1", "a: b: c", "\t- [", "words", "[1, 2]", "", "\0"])
+def test_a_kubeconfig_that_is_none(tmp_path: Path, text: str):
     file = tmp_path / "kubeconfig"
-    file.write_text("hello: 1")
+    file.write_text(text)
     with pytest.raises(FailedPrecondition, match="--kubeconfig"):
         Cluster.connect(file)
+
+
+def test_a_context_that_the_kubeconfig_has_not(tmp_path: Path):
     with pytest.raises(FailedPrecondition, match="--context"):
         Cluster.connect(kubeconfig(tmp_path, "http://127.0.0.1:1"), "other")
