@@ -253,12 +253,39 @@ def test_a_namespace_of_its_own_comes_and_goes(run_server: ApiServer, store: Min
 def test_a_namespace_that_others_moved_into_is_not_removed(run_server: ApiServer, store: MinioServer):
     scene = Scene(run_server, store, "shared-later")
     installed(scene)
-    meta = {"name": "theirs", "namespace": "shared-later"}
-    scene.put({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}})
+    pods_before = pods(scene)
+    for theirs in (SERVICE, CONFIG, SECRET, REPLICAS):
+        made = theirs | {"metadata": {"name": "theirs", "namespace": "shared-later"}}
+        scene.put(made)
+        if theirs is REPLICAS:  # whose pod has an owner, as the release's have
+            wait_for(lambda: len(pods(scene)) == len(pods_before) + 1)
+        with pytest.raises(FailedPrecondition, match=f"^{theirs['kind']} theirs.*is not the release's"):
+            prepare_removal(scene.cluster, scene.target, delete_namespace=True)
+        scene.cluster.delete(scene.cluster.path_of(made["apiVersion"], made["kind"], "shared-later", "theirs"))
+        wait_for(lambda: pods(scene) == pods_before)
     removal = prepare_removal(scene.cluster, scene.target, delete_namespace=True)
-    with pytest.raises(FailedPrecondition, match="Service theirs is in it"):
+    scene.put(CONFIG | {"metadata": {"name": "theirs", "namespace": "shared-later"}})  # after the question
+    with pytest.raises(FailedPrecondition, match=r"the release is gone.*ConfigMap theirs"):
         remove(scene.cluster, scene.target, removal, timeout_s=PATIENCE_S)
     assert scene.cluster.get("/api/v1/namespaces/shared-later")["status"]["phase"] == "Active"
+
+
+LABELS = {"app": "theirs"}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"kept": "by hand"}}
+SECRET = {"apiVersion": "v1", "kind": "Secret", "stringData": {"kept": "by hand"}}
+REPLICAS = {
+    "apiVersion": "apps/v1",
+    "kind": "ReplicaSet",
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {"containers": [{"name": "theirs", "image": "theirs:1"}], "terminationGracePeriodSeconds": 0},
+        },
+    },
+}
 
 
 def state_of(scene: Scene) -> dict[str, str]:
