@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from apiserver.conftest import NUMBERS
 from apiserver.scene import CHART, Scene, namespace, node
 from apiserver.server import ApiServer, apply
 from assay.errors import AssayError, FailedPrecondition, NotFound
+from assay.platform import ownership
+from assay.platform.api import Cluster
 from assay.platform.helm import Helm, Values
 from assay.platform.ownership import CREATED, LABEL
 from assay.platform.preflight import Plan, preflight
@@ -318,6 +321,22 @@ def test_what_is_not_its_own_is_never_touched(there: Scene, owner: str):
         ):
             act()
     assert state_of(there) == before
+
+
+def test_of_two_that_take_an_empty_namespace_at_once_one_gets_it(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    look = ownership.read_namespace
+
+    def overtaken(cluster: Cluster, name: str) -> Any:
+        found = look(cluster, name)
+        monkeypatch.setattr(ownership, "read_namespace", look)
+        ownership.take(cluster, replace(scene.target, release="faster"))
+        return found
+
+    monkeypatch.setattr(ownership, "read_namespace", overtaken)
+    with pytest.raises(FailedPrecondition, match="just been changed by another; try again"):
+        ownership.take(scene.cluster, scene.target)
+    left = scene.cluster.get(f"/api/v1/namespaces/{scene.target.namespace}")
+    assert left["metadata"]["labels"][LABEL] == "faster"
 
 
 def prepared_elsewhere(scene: Scene) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -19,10 +20,10 @@ from assay.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailabl
 from assay.platform import api, readiness
 from assay.platform.api import Cluster
 from assay.platform.bundle import bundle
-from assay.platform.checks.server import speed, version
+from assay.platform.checks.server import as_numbers, speed, version
 from assay.platform.finding import Finding
-from assay.platform.helm import Target, Values
-from assay.platform.preflight import Plan, _guarded, preflight
+from assay.platform.helm import Helm, Target, Values
+from assay.platform.preflight import Plan, _guarded, _helm, preflight
 from assay.platform.readiness import Part, Watch
 from assay.platform.smoke import smoke
 from assay.platform.status import status
@@ -150,6 +151,20 @@ def test_something_else_answers(faked, body: bytes):
 def test_versions(faked, found: str, result: str):
     _, cluster = faked(lambda n: (200, VERSION | {"gitVersion": found}))
     assert [each.result for each in version(survey(cluster))] == [result]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("v1.37.2+k3s1", (1, 37)), ("v1.6.0", (1, 6)), ("1.34+", (1, 34)), ("nightly", ())]
+)
+def test_the_numbers_of_a_version(text: str, numbers: tuple[int, ...]):
+    assert as_numbers(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("found", "result"), [("v3.13.3", "fail"), ("v3.14.0+gc309b6f", "ok"), ("v3.22", "ok"), ("v4.0.1", "warn")]
+)
+def test_versions_of_helm(found: str, result: str):
+    assert _helm(cast(Helm, SimpleNamespace(version=lambda: found))).result == result
 
 
 def test_a_slow_server_is_warned_of(faked, monkeypatch: pytest.MonkeyPatch):
