@@ -108,7 +108,10 @@ class Scene:
 
     def plan(self, *sets: str, chart: Path = CHART, user: str = ADMIN, gpu_memory: int = 0) -> Plan:
         target = Target(self.target.release, self.target.namespace, self.server.kubeconfig(user))
-        return Plan(target, chart, Values(sets=(*self.sets, *sets)), gpu_memory)
+        # With a file an upgrade starts from the chart's own values, so that each test says all that it wants.
+        file = self.server.home / "values.yaml"
+        file.write_text("{}")
+        return Plan(target, chart, Values((file,), (*self.sets, *sets)), gpu_memory)
 
     def check(self, *sets: str, user: str = ADMIN, **more: Any) -> list[Finding]:
         return preflight(self.plan(*sets, user=user, **more), self.server.cluster(user))

@@ -14,6 +14,9 @@ import pytest
 from apiserver.scene import CHART, DEFINITIONS, GPU, OPERATOR, Scene, namespace, node, wait_served
 from apiserver.server import NOBODY
 from assay.platform.finding import Finding, failed
+from assay.platform.helm import Helm
+from assay.platform.ownership import take
+from assay.platform.preflight import preflight
 
 
 def the(findings: list[Finding], name: str, result: str = "fail") -> Finding:
@@ -29,7 +32,7 @@ def test_a_cluster_that_has_everything_is_clean(scene: Scene):
     found = scene.check()
     assert [each for each in found if each.result != "ok"] == []
     assert {each.name for each in found} == {
-        "Helm", "Kubernetes", "namespace", "permissions", "definition RayService", "KubeRay operator", "nodes",
+        "Helm", "Kubernetes", "namespace", "permissions", "CRD RayService", "KubeRay operator", "nodes",
         ENGINE, FRONT,
         "room for trial-assay-moe-router-engine head", "GPU memory for trial-assay-moe-router-engine gpu workers",
         "secret keys", "store", "pods' admission", "API server",
@@ -43,15 +46,15 @@ UPGRADES = "room for upgrades"
 WANTING = {
     "no cert-manager": (
         ["transport=mtls", "mtls.issuer.name=ca"],
-        "definition Certificate", "cert-manager.io/v1 is not served", "install cert-manager",
+        "CRD Certificate", "cert-manager.io/v1 is not served", "install cert-manager",
     ),
     "no Prometheus operator": (
         ["monitoring.alerts=true"],
-        "definition PrometheusRule", "monitoring.coreos.com/v1 is not served", "install the Prometheus operator",
+        "CRD PrometheusRule", "monitoring.coreos.com/v1 is not served", "install the Prometheus operator",
     ),
     "no Gateway API": (
         ["gateway.enabled=true", "gateway.parent.name=public"],
-        "definition GRPCRoute", "is not served", "gateway.enabled: false",
+        "CRD GRPCRoute", "is not served", "gateway.enabled: false",
     ),
     "GPUs of another product": (
         ["pools.gpu.nodeSelector.nvidia\\.com/gpu\\.product=NVIDIA-L4"],
@@ -106,7 +109,7 @@ def test_without_room_for_a_second_cluster_an_upgrade_is_warned_of(scene: Scene)
 def test_mesh_without_istio_is_named_for_each_kind(scene: Scene):
     kinds = {each.name for each in failed(scene.check("transport=mesh"))}
     istio = {"AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "PeerAuthentication", "VirtualService"}
-    assert kinds >= {f"definition {kind}" for kind in istio}
+    assert kinds >= {f"CRD {kind}" for kind in istio}
 
 
 def test_no_storage_class_and_a_wrong_one(scene: Scene):
@@ -199,27 +202,53 @@ def test_a_key_missing_in_a_secret(scene: Scene):
     assert "has no key password" in the(scene.check(*sets), "secret redis").found
 
 
-def test_permissions_by_a_users_real_roles(scene: Scene):
+def grant(scene: Scene, *rules: Any) -> None:
+    """A Role of the user who else may do nothing: (groups, resources, verbs), each separated by blanks."""
     where = scene.target.namespace
-    rules = [
-        {"apiGroups": ["", "apps", "policy", "networking.k8s.io"], "resources": ["*"], "verbs": ["*"]},
-        {"apiGroups": ["ray.io"], "resources": ["rayservices"], "verbs": ["get"]},
-    ]
     rbac = "rbac.authorization.k8s.io"
-    scene.put(
-        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": {"name": "r", "namespace": where}, "rules": rules}
-    )
+    allowed = [
+        {"apiGroups": groups.split(",") if groups else [""], "resources": resources.split(), "verbs": verbs.split()}
+        for groups, resources, verbs in rules
+    ]
+    meta = {"name": "r", "namespace": where}
+    scene.put({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": allowed})
     scene.put({
-        "apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": {"name": "r", "namespace": where},
+        "apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": meta,
         "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "r"},
         "subjects": [{"apiGroup": rbac, "kind": "User", "name": NOBODY}],
     })  # fmt: skip
+
+
+def test_permissions_by_a_users_real_roles(scene: Scene):
+    grant(scene, (",apps,batch,policy,networking.k8s.io", "*", "*"), ("ray.io", "rayservices", "get"))
     found = {each.name: each for each in scene.check(user=NOBODY) if each.result != "ok"}
     said = found["permissions"]
     assert said.found == "may not create rayservices, patch rayservices, delete rayservices"
-    assert f"Role in {where}" in said.remedy
+    assert f"Role in {scene.target.namespace}" in said.remedy
     assert found["permissions on the cluster"].found == "may not list nodes or pods of all namespaces"
     assert found["room"].found.startswith("not checkable")
+
+
+def test_permissions_that_helm_and_the_looks_need_beside_those_for_the_objects(scene: Scene):
+    made = "secrets services configmaps serviceaccounts deployments poddisruptionbudgets networkpolicies rayservices"
+    objects = (",apps,policy,networking.k8s.io,ray.io", made, "get create patch delete")
+    tenants = "pods services persistentvolumeclaims deployments statefulsets daemonsets jobs cronjobs"
+    others = ((",apps,batch", tenants, "list"), ("", "pods", "get create"))
+    grant(scene, objects, *others, ("", "namespaces", "get"), ("", "pods/portforward", "get"))
+    found = {each.name: each for each in scene.check(user=NOBODY)}
+    said = "may not list secrets, update secrets, patch the namespace, which gets a label"
+    assert (found["permissions"].result, found["permissions"].found) == ("fail", said)
+    looks = found["permissions to look"]
+    assert (looks.result, looks.found) == ("warn", "may not get pods/log, create pods/portforward")
+    # What preflight then is content with is enough to install.
+    grant(scene, objects, *others, ("", "namespaces", "get patch"), ("", "secrets", "list update"))
+    plan = scene.plan(user=NOBODY)
+    cluster = scene.server.cluster(NOBODY)
+    said = {each.name: each.result for each in preflight(plan, cluster)}["permissions"]
+    assert said == "ok"
+    take(cluster, plan.target)
+    Helm(plan.target).install(plan.chart, plan.values, timeout_s=30)
+    assert [each.status for each in Helm(plan.target).history()] == ["deployed"]
 
 
 def test_a_quota_too_small_and_one_that_leaves_room(scene: Scene):
@@ -236,6 +265,8 @@ def test_a_quota_too_small_and_one_that_leaves_room(scene: Scene):
     status["used"] = hard | {"requests.cpu": "1"}
     scene.put(quota)
     assert "requests.cpu: 5.7 needed, 5 left of 6" in failed(scene.check())[-1].found
+    scene.put({key: value for key, value in quota.items() if key != "status"} | {"spec": {}})
+    assert [each.result for each in scene.check() if each.name == "quota q"] == ["ok"]
 
 
 def test_a_limit_range_refuses_pods(scene: Scene):
@@ -302,7 +333,7 @@ def test_an_issuer_missing_and_one_not_ready(scene: Scene):
         assert failed(scene.check(*sets)) == []
 
 
-def test_an_old_definition_and_none(scene: Scene):
+def test_an_old_crd_and_none(scene: Scene):
     path = f"{DEFINITIONS}/rayservices.ray.io"
     whole = scene.cluster.get(path)
     old = copy.deepcopy(whole)
@@ -310,7 +341,7 @@ def test_an_old_definition_and_none(scene: Scene):
     spec = served["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     del spec["rayClusterDeletionDelaySeconds"], spec["rayClusterConfig"]["properties"]["authOptions"]
     scene.cluster.raw("PUT", path, body=old)
-    name = "definition RayService"
+    name = "CRD RayService"
     found = the(scene.check(), name)
     assert "without the fields spec.rayClusterConfig.authOptions, spec.rayClusterDeletionDelaySeconds" in found.found
     assert "1.6 or newer" in found.remedy

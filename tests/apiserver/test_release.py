@@ -5,23 +5,34 @@ Pods are bound by the real scheduler to nodes that KWOK plays: they "run" at onc
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, MinioServer
+from conftest import MinioServer
 
 from apiserver.conftest import NUMBERS
-from apiserver.scene import Scene, namespace, node
+from apiserver.scene import CHART, Scene, namespace, node
 from apiserver.server import ApiServer, apply
 from assay.errors import AssayError, FailedPrecondition, NotFound
-from assay.platform.helm import Helm
+from assay.platform import ownership
+from assay.platform.api import Cluster
+from assay.platform.helm import Helm, Values
 from assay.platform.ownership import CREATED, LABEL
+from assay.platform.preflight import Plan, preflight
+from assay.platform.readiness import Listener
 from assay.platform.release import NotReady, Release
 from assay.platform.removal import prepare_removal, remove
 
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
+STAGES = Path(__file__).with_name("stages.yaml")
 # No engine of its own: what runs Ray clusters is not here.
 ALONE = ("defaults.engine.placement=in-process", "defaults.front.replicas=1")
 TOO_MUCH = "defaults.front.resources.requests.cpu=500"
@@ -37,9 +48,6 @@ def run_server(
     tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, helm_on_path: None
 ) -> Iterator[ApiServer]:
     """An API server whose pods are made, scheduled and, on one played node, run."""
-    stages = REPOSITORY / "../shared/tools/kwok-stages.yaml"
-    if not stages.is_file():
-        pytest.skip("needs kwok-stages.yaml in the folder that ASSAY_TOOLS names")
     kwok = tool("kwok")
     server = ApiServer(tool("kubelite"), tmp_path_factory.mktemp("run"))
     server.start()
@@ -51,7 +59,7 @@ def run_server(
             "garbage-collector-controller,serviceaccount-controller",
         ])  # fmt: skip
         server.run_part("kube-scheduler", ["--kubeconfig", config, "--leader-elect=false", "--secure-port", "0"])
-        server.run_part("kwok", ["--kubeconfig", config, "--config", str(stages), "--manage-all-nodes=false",
+        server.run_part("kwok", ["--kubeconfig", config, "--config", str(STAGES), "--manage-all-nodes=false",
                                  "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
                                  "--node-lease-duration-seconds=0"], kwok)  # fmt: skip
         played = node("node-1")
@@ -132,12 +140,96 @@ def test_an_upgrade_that_does_not_get_ready_is_rolled_back_and_the_old_one_serve
     assert [(each.number, each.status) for each in history] == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
     assert live(there)["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "250m"
     assert pods(there) == pod_before
+    # Helm calls all three deployed; the second never was ready, and the third is the first.
+    with pytest.raises(NotFound, match="no earlier revision"):
+        broken.prepare_rollback(None)
 
 
 def pods(scene: Scene) -> set[str]:
     """Pods that run."""
     path = f"/api/v1/namespaces/{scene.target.namespace}/pods"
     return {found["metadata"]["uid"] for found in scene.cluster.list(path) if found["status"]["phase"] == "Running"}
+
+
+def test_an_upgrade_that_helm_refuses_leaves_the_other_helm_alone(there: Scene):
+    """Another began after the look."""
+    installed(there)
+    late = release(there, "defaults.front.replicas=2")
+    prepared = late.prepare_upgrade()
+    plan = late.plan
+    other = subprocess.Popen(
+        ["helm", "upgrade", "trial", str(plan.chart), "-n", there.target.namespace, "--kubeconfig",
+         str(there.target.kubeconfig), "--reuse-values", "--set", TOO_MUCH, "--wait", "--timeout", "60s"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        during = [(1, "deployed"), (2, "pending-upgrade")]
+        wait_for(lambda: [(each.number, each.status) for each in Helm(there.target).history()] == during)
+        with pytest.raises(FailedPrecondition, match=r"another operation.*in progress") as raised:
+            late.upgrade(prepared, 2.0, ignore)
+        assert not isinstance(raised.value, NotReady)
+        assert [(each.number, each.status) for each in Helm(there.target).history()] == during
+    finally:
+        other.kill()
+        other.wait()
+
+
+def wait_for(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def impatient() -> Listener:
+    """Whoever waits presses Ctrl-C at the second look: Helm has been started then, and ends what it does."""
+    looks = count()
+
+    def hear(parts: object) -> None:
+        if next(looks):
+            raise KeyboardInterrupt
+
+    return hear
+
+
+def test_what_was_not_waited_for_counts_as_served_once_it_is_ready(there: Scene):
+    installed(there)
+    for sets in ("defaults.front.replicas=2", TOO_MUCH):
+        upgraded = release(there, sets)
+        with pytest.raises(KeyboardInterrupt):
+            upgraded.upgrade(upgraded.prepare_upgrade(), PATIENCE_S, impatient())
+        if sets != TOO_MUCH:
+            wait_for(lambda: live(there)["status"].get("availableReplicas") == 2)
+    history = Helm(there.target).history()
+    assert [(each.number, each.status) for each in history] == [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    mended = release(there)
+    base = mended.prepare_upgrade().base
+    assert base is not None
+    assert base.number == 2
+    base = mended.prepare_rollback(None).base
+    assert base is not None
+    assert base.number == 2
+
+
+def test_single_values_go_over_the_releases(there: Scene):
+    """And over a newer chart's own, of which the release has not heard."""
+    installed(there, "telemetry.logLevel=DEBUG")
+    newer = there.server.home / "newer"
+    shutil.copytree(CHART, newer, dirs_exist_ok=True)
+    values = (newer / "values.yaml").read_text()
+    (newer / "values.yaml").write_text(values + "\nadded: {inside: 1}\n")
+    schema = json.loads((newer / "values.schema.json").read_text())
+    schema["properties"]["added"] = {"type": "object"}
+    (newer / "values.schema.json").write_text(json.dumps(schema))
+    marker = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "added"}}
+    (newer / "templates/added.yaml").write_text(f"{json.dumps(marker)[:-1]}, \"data\": {{ "
+                                                '"inside": {{ .Values.added.inside | quote }} }}\n')  # fmt: skip
+    plan = Plan(there.target, newer, Values(sets=("defaults.front.replicas=2",)))
+    changed = [each for each in Release(plan, there.cluster).prepare_upgrade().changes if each.verb != "same"]
+    assert [(each.verb, each.name) for each in changed] == [("create", "added"), ("change", FRONT)]
+    lines = [line.split(maxsplit=1)[-1] for line in changed[1].text.splitlines() if line[0] in "+-"]
+    assert lines[2:] == ["replicas: 1", "replicas: 2"]
+    assert [each.result for each in preflight(plan, there.cluster) if each.name == "secret keys"] == ["ok"]
 
 
 def test_an_installation_that_does_not_get_ready_stays_to_be_looked_at_and_can_be_mended(there: Scene):
@@ -164,12 +256,39 @@ def test_a_namespace_of_its_own_comes_and_goes(run_server: ApiServer, store: Min
 def test_a_namespace_that_others_moved_into_is_not_removed(run_server: ApiServer, store: MinioServer):
     scene = Scene(run_server, store, "shared-later")
     installed(scene)
-    meta = {"name": "theirs", "namespace": "shared-later"}
-    scene.put({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"ports": [{"port": 80}]}})
+    pods_before = pods(scene)
+    for theirs in (SERVICE, CONFIG, SECRET, REPLICAS):
+        made = theirs | {"metadata": {"name": "theirs", "namespace": "shared-later"}}
+        scene.put(made)
+        if theirs is REPLICAS:  # whose pod has an owner, as the release's have
+            wait_for(lambda: len(pods(scene)) == len(pods_before) + 1)
+        with pytest.raises(FailedPrecondition, match=f"^{theirs['kind']} theirs.*is not the release's"):
+            prepare_removal(scene.cluster, scene.target, delete_namespace=True)
+        scene.cluster.delete(scene.cluster.path_of(made["apiVersion"], made["kind"], "shared-later", "theirs"))
+        wait_for(lambda: pods(scene) == pods_before)
     removal = prepare_removal(scene.cluster, scene.target, delete_namespace=True)
-    with pytest.raises(FailedPrecondition, match="Service theirs is in it"):
+    scene.put(CONFIG | {"metadata": {"name": "theirs", "namespace": "shared-later"}})  # after the question
+    with pytest.raises(FailedPrecondition, match=r"the release is gone.*ConfigMap theirs"):
         remove(scene.cluster, scene.target, removal, timeout_s=PATIENCE_S)
     assert scene.cluster.get("/api/v1/namespaces/shared-later")["status"]["phase"] == "Active"
+
+
+LABELS = {"app": "theirs"}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 80}]}}
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"kept": "by hand"}}
+SECRET = {"apiVersion": "v1", "kind": "Secret", "stringData": {"kept": "by hand"}}
+REPLICAS = {
+    "apiVersion": "apps/v1",
+    "kind": "ReplicaSet",
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {"containers": [{"name": "theirs", "image": "theirs:1"}], "terminationGracePeriodSeconds": 0},
+        },
+    },
+}
 
 
 def state_of(scene: Scene) -> dict[str, str]:
@@ -202,6 +321,22 @@ def test_what_is_not_its_own_is_never_touched(there: Scene, owner: str):
         ):
             act()
     assert state_of(there) == before
+
+
+def test_of_two_that_take_an_empty_namespace_at_once_one_gets_it(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    look = ownership.read_namespace
+
+    def overtaken(cluster: Cluster, name: str) -> Any:
+        found = look(cluster, name)
+        monkeypatch.setattr(ownership, "read_namespace", look)
+        ownership.take(cluster, replace(scene.target, release="faster"))
+        return found
+
+    monkeypatch.setattr(ownership, "read_namespace", overtaken)
+    with pytest.raises(FailedPrecondition, match="just been changed by another; try again"):
+        ownership.take(scene.cluster, scene.target)
+    left = scene.cluster.get(f"/api/v1/namespaces/{scene.target.namespace}")
+    assert left["metadata"]["labels"][LABEL] == "faster"
 
 
 def prepared_elsewhere(scene: Scene) -> Any:

@@ -23,7 +23,7 @@ from probe.serving import serving_in_thread
 from apiserver.kubelet import Kubelet
 from apiserver.scene import GPU, Scene, namespace, node
 from apiserver.server import ApiServer
-from assay.errors import AlreadyExists, NotFound
+from assay.errors import AlreadyExists, FailedPrecondition, NotFound
 from assay.platform.bundle import bundle
 from assay.platform.helm import Helm
 from assay.platform.ownership import LABEL
@@ -112,7 +112,7 @@ def test_one_table_of_fronts_applications_gpus_and_operations(running: Scene, ku
         activeServiceStatus={"applicationStatuses": {"moe_router": application}},
     )  # fmt: skip
     with serving_in_thread(f"file://{tmp_path}/store") as address, grpc.insecure_channel(address) as channel:
-        start(channel, "Spin", "1")
+        start(channel, "Spin", str(tmp_path / "ticks"))
         kubelet.ports["probe-1", PORT] = int(address.rpartition(":")[2])
         kubelet.ports.pop(("moe-router-1", PORT), None)
         rows, notes = status(running.cluster, running.target)
@@ -203,6 +203,15 @@ def test_without_a_release_there_is_nothing_to_see(scene: Scene):
     for look in (status, smoke):
         with pytest.raises(NotFound, match="there is no release trial"):
             look(scene.cluster, scene.target)
+
+
+def test_what_others_have_in_a_namespace_is_not_bundled(scene: Scene, tmp_path: Path):
+    meta = {"name": "theirs", "namespace": scene.target.namespace}
+    scene.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"private": "indeed"}})
+    file = tmp_path / "bundle.tar.gz"
+    with pytest.raises(FailedPrecondition, match="carries no release's label"):
+        bundle(scene.cluster, scene.target, file)
+    assert not file.exists()
 
 
 NO_SECRET = {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}

@@ -28,7 +28,7 @@ def combinations() -> list[Combination]:
         found.append(of(f"{name}, {placement}", **transport, defaults__engine__placement=placement))
     gateway = {"gateway__enabled": True, "gateway__parent": {"name": "public", "namespace": "edge"}}
     options = {
-        "gateway": {**gateway, "gateway__hostnames": ["assay.example.org"]},
+        "gateway": {**gateway, "gateway__hostnames": ["assay.example.org"], "transport": "plaintext"},
         "no network policy": {"networkPolicy__enabled": False},
         "callers": {
             "networkPolicy__callers": [{"team": "evaluation"}],
@@ -40,7 +40,10 @@ def combinations() -> list[Combination]:
             "administrators": ["spiffe://x/a"],
         },
         "traces": {"telemetry__otlpEndpoint": "http://collector.telemetry:4317", "telemetry__logLevel": "DEBUG"},
-        "monitoring": {"monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {"a": "b"}}},
+        "monitoring": {
+            "monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {"a": "b"}},
+            "networkPolicy__metricsNamespace": "monitoring",
+        },
         "fixed fronts": {"defaults__front__autoscaling__enabled": False, "defaults__front__replicas": 5},
         "registry": {"image": {"registry": "images.example.org/t", "tag": "1", "pullSecrets": [{"name": "pull"}]}},
         "taking the old cluster down first": {"defaults__engine__upgrade__strategy": "None"},
@@ -48,9 +51,9 @@ def combinations() -> list[Combination]:
     }
     found += [of(name, ("laptop",), **sets) for name, sets in options.items()]
     found += [of(f"gpu, {name}", LARGE, **sets) for name, sets in options.items()]
-    together = {path: value for sets in options.values() for path, value in sets.items()}
-    found.append(of("all options together", ("gpu", "ha"), **together, transport="mesh", mtls={}))
     mesh = {"transport": "mesh", "mesh__callers": ["cluster.local/ns/team/sa/notebook"]}
+    together = {path: value for sets in options.values() for path, value in sets.items()}
+    found.append(of("all options together", ("gpu", "ha"), **{**together, "transport": "mesh"}, mtls={}))
     found.append(of("mesh behind a gateway", LARGE, **mesh, **gateway, mtls={}, mesh__controlNamespace="mesh"))
     found.append(of("mesh without network policy", **mesh, networkPolicy__enabled=False))
     watched = {"monitoring": {"serviceMonitor": True}, "networkPolicy__metricsNamespace": "monitoring"}
@@ -62,6 +65,10 @@ def combinations() -> list[Combination]:
     ]
     found.append(of("a further service in a mesh", **mesh, **gateway, services__your_service=further))
     found.append(of("in-process on GPUs' values", LARGE, defaults__engine__placement="in-process"))
+    named = {"apiServerCidr": "10.0.0.1/32", "storeCidr": "10.1.0.0/16", "otlpNamespace": "telemetry"}
+    exact = {f"networkPolicy__{name}": value for name, value in named.items()}
+    found.append(of("exact openings", ("gpu", "ha"), **options["traces"], **exact))
+    found.append(of("replicas of part of a core", defaults__engine__resources__cpu=1.5))
     found.append(of("MinIO on a volume", minio__storageClass="fast"))
     found.append(of("store at an address", LARGE, store__url="s3://bucket/prefix?endpoint=http://10.0.0.9:9000"))
     return found

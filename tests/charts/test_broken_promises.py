@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from charts import test_engines as engines
 from charts import test_mesh as mesh
 from charts import test_promises as promises
 from charts import test_references as references
@@ -25,7 +26,8 @@ MTLS = Combination.of("mtls", **SCALED, transport="mtls", mtls__issuer__name="ca
 FURTHER = Combination.of(
     "further", transport="mesh", services__your_service={"grpcService": "assay.dummy.v1.DummyService"}
 )
-WATCHED = Combination.of("watched", monitoring={"serviceMonitor": True})
+IN_PROCESS = Combination.of("in-process", defaults__engine__placement="in-process")
+WATCHED = Combination.of("watched", monitoring={"serviceMonitor": True}, networkPolicy__metricsNamespace="monitoring")
 
 
 def only_fronts_reach_serve(objects: tuple[Object, ...]) -> None:
@@ -263,6 +265,20 @@ BROKEN: dict[str, tuple[str, str, str, Promise, Combination]] = {
         'labelSelector: {matchLabels: {{ include "assay.matches" $key }}}',
         "labelSelector: {matchLabels: {app.kubernetes.io/part-of: assay}}",
         references.test_spread_is_over_a_pod_s_own_kind,
+        LAPTOP,
+    ),
+    "a bucket made by an image that is none": (
+        "bucket.yaml",
+        'ternary "front" "engine"',
+        'ternary "front" "front"',
+        promises.test_the_bucket_is_made_by_an_image_that_is_there,
+        IN_PROCESS,
+    ),
+    "two replicas in a pod for one": (
+        "engine.yaml",
+        "cpus: {{ $cores }}",
+        "cpus: {{ $wanted.cpu }}",
+        engines.a_replica_fills_its_worker_pod,
         LAPTOP,
     ),
     "a variable given twice": (

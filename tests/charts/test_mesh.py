@@ -152,7 +152,11 @@ def test_a_sidecar_replaces_what_a_caller_says_of_itself(objects: tuple[Object, 
 
 
 def test_routes_lead_each_service_to_its_front_and_the_helpers_to_any(helm: Path) -> None:
-    sets: dict[str, Any] = {"gateway__enabled": True, "gateway__parent": {"name": "public"}}
+    sets: dict[str, Any] = {
+        "gateway__enabled": True,
+        "gateway__parent": {"name": "public"},
+        "transport": "mesh",
+    }
     objects = render(helm, Combination.of("gateway", ("gpu",), **sets))
     fronts = of_kind(objects, "Deployment")
     routes = of_kind(objects, "GRPCRoute")

@@ -68,17 +68,20 @@ MISTAKES = {
     ),
     "tests that Helm cannot parse": ("tests/calls.yaml", "restartPolicy: Never", "restartPolicy: {Never"),
 }
-# Where every template renders something; a mesh excludes certificates.
+# Where every template renders something; certificates exclude a mesh and a gateway.
 OPTIONS: dict[str, Any] = {
     "minio__storageClass": "fast",
     "defaults__front__autoscaling__enabled": True,
+    "monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {}},
+    "networkPolicy__metricsNamespace": "monitoring",
+}
+GATEWAY: dict[str, Any] = {
     "gateway__enabled": True,
     "gateway__parent": {"name": "public"},
     "gateway__hostnames": ["assay.example.org"],
-    "monitoring": {"serviceMonitor": True, "alerts": True, "dashboard": True, "labels": {}},
 }
 WIDE = Combination.of("wide", **OPTIONS, transport="mtls", mtls__issuer__name="ca")
-MESH = Combination.of("mesh", **OPTIONS, transport="mesh")
+MESH = Combination.of("mesh", **OPTIONS, **GATEWAY, transport="mesh")
 
 
 @pytest.mark.parametrize("combination", [WIDE, MESH], ids=lambda each: each.name)
@@ -94,7 +97,7 @@ def test_a_mistake_is_caught(helm: Path, schemas: Schemas, tmp_path: Path, file:
     text = template.read_text()
     assert right in text
     template.write_text(text.replace(right, wrong))
-    combination = MESH if file == "mesh.yaml" else WIDE
+    combination = MESH if file in ("mesh.yaml", "gateway.yaml") else WIDE
     ran = run_helm(helm, combination, chart)
     if ran.returncode == 0:
         assert any(schemas.faults(found) for found in parsed(ran.stdout))

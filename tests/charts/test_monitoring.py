@@ -1,4 +1,4 @@
-"""Alarms and dashboard ask for what is there: every expression is PromQL, over metrics and labels that exist."""
+"""Alerts and dashboard ask for what is there: every expression is PromQL, over metrics and labels that exist."""
 
 from __future__ import annotations
 
@@ -180,13 +180,13 @@ def test_codes_and_types_are_ones_that_fronts_count(objects: tuple[Object, ...])
                 if matcher.name in known:
                     seen[matcher.name].update(matcher.value.split("|"))
     assert all(seen[label] and seen[label] <= known[label] for label in known)
-    # A caller's own mistakes raise no alarm.
+    # A caller's own mistakes raise no alert.
     (errors,) = (alert["expr"] for alert in alerts(objects) if alert["alert"] == "AssayErrors")
     for code in ("INVALID_ARGUMENT", "NOT_FOUND", "CANCELLED", "PERMISSION_DENIED", "UNAUTHENTICATED", "ABORTED"):
         assert code not in errors
 
 
-def test_every_alarm_waits_is_rated_and_says_what_it_is(objects: tuple[Object, ...]) -> None:
+def test_every_alert_waits_is_rated_and_says_what_it_is(objects: tuple[Object, ...]) -> None:
     found = list(alerts(objects))
     assert len({alert["alert"] for alert in found}) == len(found) >= 5
     for alert in found:
@@ -195,7 +195,7 @@ def test_every_alarm_waits_is_rated_and_says_what_it_is(objects: tuple[Object, .
         assert alert["annotations"]["summary"].endswith(".")
 
 
-def test_alarms_and_dashboard_are_about_this_release_alone(objects: tuple[Object, ...]) -> None:
+def test_alerts_and_dashboard_are_about_this_release_alone(objects: tuple[Object, ...]) -> None:
     for alert in alerts(objects):
         for part in nodes(alert["expr"]):
             if isinstance(part, promql_parser.VectorSelector):

@@ -25,7 +25,10 @@ OUTSIDERS = [
     pod("operator", "kuberay-operator"),
     pod("dns", "kube-system", {"k8s-app": "kube-dns"}),
     pod("istiod", "istio-system", {"app": "istiod"}),
+    pod("collector", "telemetry"),
+    pod("redis", "assay-redis"),
     Endpoint("outside", address="198.51.100.7"),
+    Endpoint("API server", address="203.0.113.9"),
 ]
 OPENED: dict[str, Any] = {
     "networkPolicy__callers": [{"team": "evaluation"}],
@@ -74,30 +77,41 @@ def test_a_trial_opens_exactly_this(helm: Path) -> None:
     }
 
 
-def test_gpus_high_availability_and_traces_open_this_more(helm: Path) -> None:
-    collector = {"telemetry__otlpEndpoint": "http://collector.telemetry:4317"}
-    apart = render(
-        helm, Combination.of("ha", ("gpu", "ha"), **OPENED, **collector, networkPolicy__storeCidr="198.51.100.0/24")
-    )
-    found = graph(apart)
-    heads = {f"engine {each} head" for each in ("inference-optimizer", "moe-router", "tom-verifier")}
-    workers = {f"engine {each} worker" for each in ("inference-optimizer", "moe-router", "tom-verifier")}
-    for endpoint in pods_rendered(apart, "assay"):
-        assert found[endpoint.name, "outside"] == {
-            STORE,
-            TRACES,
-            *([REDIS] if endpoint.name in heads | workers else []),
-            *([API_SERVER] if endpoint.name in heads else []),
-        }
-        assert STORE not in found[endpoint.name, "stranger"]
-    serve = {pair for pair, ports in found.items() if SERVE in ports and not pair[0].startswith("engine")}
-    assert serve == {
-        (f"front {each}", f"engine {each} {node}")
-        for each in ("inference-optimizer", "moe-router", "tom-verifier")
-        for node in ("head", "worker")
+def test_gpus_high_availability_and_traces_open_exactly_this_outwards(helm: Path) -> None:
+    named = {
+        "telemetry__otlpEndpoint": "http://collector.telemetry:4317",
+        "networkPolicy__storeCidr": "198.51.100.0/24",
+        "networkPolicy__otlpNamespace": "telemetry",
+        "networkPolicy__redisNamespace": "assay-redis",
+        "networkPolicy__apiServerCidr": "203.0.113.9/32",
     }
+    apart = render(helm, Combination.of("ha", ("gpu", "ha"), **OPENED, **named))
+    found = graph(apart)
+    services = ("inference-optimizer", "moe-router", "tom-verifier")
+    heads, workers = ([f"engine {each} {node}" for each in services] for node in ("head", "worker"))
+    everyone = [*names("front", *services), *names("test", *services), *heads, *workers]
+    outside = {each.name for each in OUTSIDERS}
+    assert {pair: ports for pair, ports in found.items() if pair[1] in outside} == {
+        **between(everyone, ["dns"], DNS),
+        **between(everyone, ["outside"], STORE),
+        **between(everyone, ["collector"], TRACES),
+        **between([*heads, *workers], ["redis"], REDIS),
+        **between(heads, ["API server"], API_SERVER),
+    }
+    serve = {pair for pair, ports in found.items() if SERVE in ports and not pair[0].startswith("engine")}
+    assert serve == {(f"front {each}", f"engine {each} {node}") for each in services for node in ("head", "worker")}
     watched = {pair for pair, ports in found.items() if RAY_METRICS in ports and not pair[0].startswith("engine")}
-    assert watched == {("prometheus", each) for each in heads | workers}
+    assert watched == {("prometheus", each) for each in [*heads, *workers]}
+
+
+def test_what_is_not_named_is_open_on_its_port_alone(helm: Path) -> None:
+    sets = {"telemetry__otlpEndpoint": "http://collector.telemetry:4317", "networkPolicy__redisNamespace": ""}
+    apart = render(helm, Combination.of("ha", ("gpu", "ha"), **OPENED, **sets))
+    found = graph(apart)
+    for endpoint in pods_rendered(apart, "assay"):
+        engine, head = endpoint.name.startswith("engine"), endpoint.name.endswith("head")
+        wanted = {STORE, TRACES, *([REDIS] if engine else []), *([API_SERVER] if head else [])}
+        assert found[endpoint.name, "stranger"] == found[endpoint.name, "outside"] == wanted
 
 
 def test_in_a_mesh_sidecars_reach_istiod_and_nothing_else_does(helm: Path) -> None:

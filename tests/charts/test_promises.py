@@ -139,6 +139,14 @@ def test_a_front_that_computes_itself_has_the_engine_s_image(helm: Path) -> None
     assert images["trial-assay-moe-router"] == "assay-moe-router-front:0.1.0"
 
 
+def test_the_bucket_is_made_by_an_image_that_is_there(objects: tuple[Object, ...]) -> None:
+    fronts = {
+        front["spec"]["template"]["spec"]["containers"][0]["image"] for front in of_kind(objects, "Deployment").values()
+    }
+    for job in of_kind(objects, "Job").values():
+        assert job["spec"]["template"]["spec"]["containers"][0]["image"] in fronts
+
+
 def test_a_service_is_a_few_lines_of_values(helm: Path) -> None:
     readme = (CHART / "README.md").read_text()
     lines = readme.partition("## A further service")[2].split("```yaml\n")[1].partition("```")[0]

@@ -54,6 +54,28 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "callers without a mesh": ({"mesh__callers": ["d/ns/a/sa/b"]}, "mesh.callers: are for transport mesh"),
     "Redis without an address": ({"gcsFaultTolerance__enabled": True}, "gcsFaultTolerance: needs redisAddress"),
     "routes without a gateway": ({"gateway__enabled": True}, "gateway.parent.name: is not set"),
+    "metrics that nobody may read": (
+        {"monitoring__serviceMonitor": True},
+        "networkPolicy.metricsNamespace: is empty, and monitoring.serviceMonitor wants fronts read; name Prometheus's",
+    ),
+    "a gateway before fronts that demand certificates": (
+        {
+            "gateway": {"enabled": True, "parent": {"name": "public"}},
+            "transport": "mtls",
+            "mtls__issuer__name": "ca",
+        },
+        "gateway.enabled: with transport mtls fronts demand a caller's certificate, which a Gateway does not show",
+    ),
+    "no service at all": (
+        {"defaults__enabled": False},
+        "services: none is enabled; set services.SERVICE.enabled",
+    ),
+    "the same without a MinIO": (
+        {"defaults__enabled": False, "minio": {}, "store": {"url": "s3://bucket", "existingSecret": "s3"}},
+        "services: none is enabled; set services.SERVICE.enabled",
+    ),
+    "an API server by name": ({"networkPolicy__apiServerCidr": "kubernetes"}, "'/networkPolicy/apiServerCidr'"),
+    "a namespace with a port": ({"networkPolicy__redisNamespace": "redis:6379"}, "'/networkPolicy/redisNamespace'"),
     "a pool that is none": ({"defaults__engine__pool": "tpu"}, "tpu is none of pools; name one of gpu"),
     "least over most": ({"defaults__engine__replicas": {"min": 5, "max": 2}}, "min 5 is over max 2"),
     "more objects than shared memory": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,19 @@ def test_the_readme_says_what_each_is_for_and_whether_it_was_tried() -> None:
     wanted = [f"| {a['name']} | {a['version']} | {a['namespace']} | {a['for']} | {a['tried']} |" for a in ADDONS]
     besides = [f"| {a['name']} | {a['version']} | {a['for']} | {a['tried']} |" for a in OTHERS]
     assert [row for row in rows if row.split("|")[2].strip() != "version"] == wanted + besides
+
+
+def test_the_readme_says_which_crds_the_chart_is_held_against() -> None:
+    """They are those of a package's release, which is behind the add-on's where it says so."""
+    described = json.loads((REPOSITORY / "tests/charts/package.json").read_text())["description"]
+    held = dict(re.findall(r"(Istio|cert-manager|Prometheus operator) (\d[\d.]+\d)", described))
+    assert len(held) == 3
+    told = README.partition("## Custom resources")[2].partition("##")[0]
+    for name, version in held.items():
+        assert f"{name} {version}" in told
+    for addon in ("istiod", "cert-manager", "monitoring"):
+        (installed,) = [each["version"] for each in ADDONS if each["name"] == addon]
+        assert f" {installed.removeprefix('v')}" in told
 
 
 def test_every_values_file_is_of_an_add_on() -> None:

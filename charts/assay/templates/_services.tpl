@@ -24,6 +24,9 @@
 {{- $_ := set $found $name $service }}
 {{- end }}
 {{- end }}
+{{- if not $found }}
+{{- fail "services: none is enabled; set services.SERVICE.enabled to true for at least one" }}
+{{- end }}
 {{- toJson $found }}
 {{- end }}
 
@@ -46,6 +49,12 @@
 {{- end }}
 {{- if and .Values.gcsFaultTolerance.enabled (not (and .Values.gcsFaultTolerance.redisAddress .Values.gcsFaultTolerance.existingSecret)) }}
 {{- fail "gcsFaultTolerance: needs redisAddress (host:6379) and existingSecret (key password)" }}
+{{- end }}
+{{- if and .Values.monitoring.serviceMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.metricsNamespace) }}
+{{- fail "networkPolicy.metricsNamespace: is empty, and monitoring.serviceMonitor wants fronts read; name Prometheus's namespace" }}
+{{- end }}
+{{- if and .Values.gateway.enabled (eq .Values.transport "mtls") }}
+{{- fail "gateway.enabled: with transport mtls fronts demand a caller's certificate, which a Gateway does not show; set transport to mesh, or to plaintext behind a Gateway that ends TLS, or leave the Gateway out and pass TLS through to the fronts by a TLSRoute of your own (gateway.hostnames stand on their certificates)" }}
 {{- end }}
 {{- if and .Values.gateway.enabled (not .Values.gateway.parent.name) }}
 {{- fail "gateway.parent.name: is not set; name the Gateway that the routes hang on" }}

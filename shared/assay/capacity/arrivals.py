@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +15,24 @@ from assay.capacity.figures import Figure, Section, assumed
 from assay.errors import InvalidInput
 
 KINDS = ("poisson", "diurnal", "bursty", "flash", "dump", "recorded")
-Arrivals = Callable[[Random, float], Iterator[float]]
+Drawn = Callable[[Random, float], Iterator[float]]
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """draw: the times, of a generator and a load factor. peak_per_s: the highest rate that lasts; infinite where many
+    come at one moment, None where only the recording knows."""
+
+    kind: str
+    peak_per_s: float | None
+    draw: Drawn
+
+    def __call__(self, random: Random, load: float) -> Iterator[float]:
+        return self.draw(random, load)
 
 
 def arrivals_of(values: object, path: str, rate: float, figures: dict[str, Figure]) -> Arrivals:
-    """The process of a file's `arrivals` table around `rate` per second. Takes a generator and a load factor.
+    """The process of a file's `arrivals` table around `rate` per second.
 
     poisson. diurnal: a sine of `period_s`, from (1 - depth) to (1 + depth) times the rate, lowest at the start.
     bursty: a Markov-modulated Poisson process of two states (Fischer and Meier-Hellstern 1993), `burst` times the quiet
@@ -30,17 +44,20 @@ def arrivals_of(values: object, path: str, rate: float, figures: dict[str, Figur
         raise InvalidInput(path, "is no table")
     section = Section(values, path, figures)
     kind = section.text("kind", among=KINDS)
+    peak: float | None = rate
     if kind == "poisson":
-        made: Arrivals = lambda random, load: poisson(random, rate * load)  # noqa: E731
+        made: Drawn = lambda random, load: poisson(random, rate * load)  # noqa: E731
     elif kind == "diurnal":
         depth = section.number("depth", assumed(0.8, "nearly quiet at night"), most=1)
         period = section.number("period_s", assumed(86400, "a day"), above=True)
-        made = _varying(lambda t: rate * (1 - depth * math.cos(2 * math.pi * t / period)), rate * (1 + depth))
+        peak = rate * (1 + depth)
+        made = _varying(lambda t: rate * (1 - depth * math.cos(2 * math.pi * t / period)), peak)
     elif kind == "bursty":
         burst = section.number("burst", least=1)
         burst_s = section.number("burst_s", above=True)
         quiet_s = section.number("quiet_s", above=True)
         quiet = rate * (burst_s + quiet_s) / (burst * burst_s + quiet_s)
+        peak = quiet * burst
         made = lambda random, load: bursty(random, quiet * load, quiet * burst * load, quiet_s, burst_s)  # noqa: E731
     elif kind == "flash":
         factor, at = section.number("factor", least=1), section.number("at_s")
@@ -51,15 +68,18 @@ def arrivals_of(values: object, path: str, rate: float, figures: dict[str, Figur
             inside = min(1.0, max(0.0, (t - at) / ramp)) if t < at + ramp + lasts else 0.0
             return rate * (1 + (factor - 1) * inside)
 
-        made = _varying(crowd, rate * factor)
+        peak = rate * factor
+        made = _varying(crowd, peak)
     elif kind == "dump":
         count, at = section.whole("count", least=1), section.number("at_s")
+        peak = math.inf
         made = lambda random, load: _merged(poisson(random, rate * load), [at] * round(count * load))  # noqa: E731
     else:
+        peak = None
         file, method = Path(section.text("file")), section.text("method", "")
         made = lambda random, load: repeated(random, read_times(file, method), load)  # noqa: E731
     section.done()
-    return made
+    return Arrivals(kind, peak, made)
 
 
 def poisson(random: Random, rate: float) -> Iterator[float]:
@@ -83,7 +103,7 @@ def bursty(random: Random, quiet: float, burst: float, quiet_s: float, burst_s: 
         ends = now + random.expovariate(1 / means[rate == burst])
 
 
-def _varying(rate: Callable[[float], float], most: float) -> Arrivals:
+def _varying(rate: Callable[[float], float], most: float) -> Drawn:
     """Poisson arrivals whose rate changes, by thinning (Lewis and Shedler 1979)."""
 
     def made(random: Random, load: float) -> Iterator[float]:

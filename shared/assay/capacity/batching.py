@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from assay.capacity.queueing import Population, birth_death
+from assay.capacity.queueing import MOST_PLACES, Population, birth_death, fewest
 from assay.errors import InvalidInput
 
 
@@ -93,13 +93,16 @@ def replicas_for(
     utilisation: float,
     token_s: float = math.inf,
 ) -> int:
-    """The fewest replicas whose `percentile` waits at most wait_s, with at most token_s a token on average."""
+    """The fewest replicas whose `percentile` waits at most wait_s, with at most token_s a token on average.
+
+    InvalidInput (`token_s`, `per_s`) where no number of them, or too high a one, does so.
+    """
     full = batch.answers_per_s(batch.most, prompt_tokens, answer_tokens)
-    if 1 / batch.turns_per_s(1, prompt_tokens, answer_tokens) > token_s:
-        raise InvalidInput("token_s", "one call alone takes longer a token; take a faster GPU or a smaller model")
-    count = max(1, math.ceil(rate / full / utilisation - 1e-9))
-    while True:
+    if 1 / batch.turns_per_s(1, prompt_tokens, answer_tokens) >= token_s:
+        raise InvalidInput("token_s", "one call alone takes as long a token; take a faster GPU or a smaller model")
+
+    def enough(count: int) -> bool:
         found = batch_wait(batch, count, rate, prompt_tokens, answer_tokens, percentile=percentile)
-        if found.wait_percentile_s <= wait_s and (rate == 0 or found.answer_s / answer_tokens <= token_s):
-            return count
-        count += 1
+        return found.wait_percentile_s <= wait_s and (rate == 0 or found.answer_s / answer_tokens <= token_s)
+
+    return fewest(rate / full / utilisation, max(1, MOST_PLACES // batch.most), enough)

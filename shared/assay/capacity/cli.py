@@ -74,19 +74,22 @@ def plan_command(file: Path, changes: tuple[str, ...], values_out: Path | None, 
     money = specification.currency
     print_table(
         (
-            "service", "replicas", "GPUs", "busy", "wait p", "blind", "answer", "open", "fronts", f"{money}/h",
-            f"{money}/1,000",
+            "service", "replicas", "GPUs", "utilisation", "wait percentile", "random routing", "answer", "open",
+            "fronts", f"{money}/h", f"{money}/1,000",
         ),
         [
             (
                 each.name, each.replicas, each.gpus, f"{each.utilisation:.0%}", _seconds(each.wait_percentile_s),
-                _seconds(each.wait_blind_s),
+                _seconds(each.wait_random_s),
                 _seconds(each.answer_s), f"{each.open_calls:.1f}", f"{each.fronts.replicas} ({each.fronts.why})",
                 f"{each.cost_per_hour:.2f}", f"{each.cost_per_thousand:.2f}",
             )
             for each in planned.services
         ],
-        right=("replicas", "GPUs", "busy", "wait p", "blind", "answer", "open", f"{money}/h", f"{money}/1,000"),
+        right=(
+            "replicas", "GPUs", "utilisation", "wait percentile", "random routing", "answer", "open", f"{money}/h",
+            f"{money}/1,000",
+        ),
     )  # fmt: skip
     click.echo()
     print_table(
@@ -151,7 +154,7 @@ def simulate(
     click.echo(SIMULATED)
     _print_services(outcome)
     click.echo(
-        f"\nnodes {outcome.node_hours:.1f} node-hours, cost {outcome.cost:.2f} {specification.currency}, GPUs busy "
+        f"\n{outcome.node_hours:.1f} node-hours, cost {outcome.cost:.2f} {specification.currency}, GPU utilisation "
         f"{outcome.gpu_busy_share:.0%} of what was bought, {outcome.nodes_failed} nodes failed, {outcome.events} events"
     )
     _print_bounds(outcome)
@@ -220,7 +223,7 @@ def check(arrivals: int, seed: int, as_json: bool) -> None:
         print_json({"rows": [asdict(row) for row in rows]})
         return
     print_table(
-        ("servers", "busy", "arrivals scv", "service scv", "formula", "simulated, 95 %", "error", "p99 error"),
+        ("servers", "utilisation", "arrivals scv", "service scv", "formula", "simulated, 95 %", "error", "p99 error"),
         [
             (
                 row.servers, f"{row.utilisation:.0%}", f"{row.arrival_scv:g}", f"{row.service_scv:g}",
@@ -229,7 +232,7 @@ def check(arrivals: int, seed: int, as_json: bool) -> None:
             )
             for row in rows
         ],
-        right=("servers", "busy", "arrivals scv", "service scv", "formula", "error", "p99 error"),
+        right=("servers", "utilisation", "arrivals scv", "service scv", "formula", "error", "p99 error"),
     )  # fmt: skip
     click.echo(
         "\nMean waits in service times, by Allen-Cunneen and simulated. (within): inside the interval. -: nobody waits."
@@ -286,7 +289,7 @@ def _print_services(outcome: Any) -> None:
     print_table(
         (
             "service", "arrived", "failed", "wait p50", "wait p99", "p99.9", "answer p50", "answer p99", "replicas",
-            "busy", "operations",
+            "utilisation", "operations",
         ),
         [
             (
@@ -297,7 +300,7 @@ def _print_services(outcome: Any) -> None:
             )
             for each in outcome.services
         ],
-        right=("arrived", "failed", "wait p50", "wait p99", "p99.9", "answer p50", "answer p99", "busy"),
+        right=("arrived", "failed", "wait p50", "wait p99", "p99.9", "answer p50", "answer p99", "utilisation"),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from assay.capacity.arrivals import Arrivals
 from assay.capacity.batching import batch_wait, replicas_for
 from assay.capacity.limits import Broken, broken
 from assay.capacity.memory import GIB, MemoryFit, memory_fit
@@ -28,7 +29,7 @@ class PlannedService:
     """replicas: that meet the targets with the traffic as given. open_calls: in flight, by Little's law.
 
     wait_percentile_s: of the wait for a place, one line before all replicas; 0.0 where fewer than 1 - percentile wait
-    at all. wait_blind_s: the same where each call goes to a replica by chance, which is what many HAProxies that do
+    at all. wait_random_s: the same where each call goes to a replica by chance, which is what many HAProxies that do
     not know of each other's calls come to. operation_s: mean time of an operation, None without any.
     ongoing: what autoscaling should aim at; the chart takes whole numbers.
     """
@@ -41,7 +42,7 @@ class PlannedService:
     wait_share: float
     wait_mean_s: float | None
     wait_percentile_s: float
-    wait_blind_s: float
+    wait_random_s: float
     answer_s: float
     open_calls: float
     operation_s: float | None
@@ -139,13 +140,19 @@ def _replicas(needs: ServiceNeeds, pool: Pool, margin: Margin) -> int:
                 percentile=calls.percentile, utilisation=margin.utilisation, token_s=calls.token_s,
             )  # fmt: skip
         except InvalidInput as error:
-            raise _within(needs, error) from None
+            raise _within(needs, error, "calls.") from None
     _fit(needs, pool, margin)
     mix = mix_of(calls, needs.operations)
-    servers = servers_for(
-        mix.rate, mix.step_s, wait_s=calls.wait_s if calls else math.inf, percentile=calls.percentile if calls else 0.5,
-        utilisation=margin.utilisation, arrival_scv=mix.arrival_scv, service_scv=mix.step_scv,
-    )  # fmt: skip
+    try:
+        servers = servers_for(
+            mix.rate, mix.step_s, wait_s=calls.wait_s if calls else math.inf,
+            percentile=calls.percentile if calls else 0.5,
+            utilisation=margin.utilisation, arrival_scv=mix.arrival_scv, service_scv=mix.step_scv,
+        )  # fmt: skip
+    except InvalidInput as error:
+        if calls is None:
+            error = InvalidInput("per_hour", error.violations[0].description)
+        raise _within(needs, error, "calls." if calls else "operations.") from None
     return math.ceil(servers / needs.slots)
 
 
@@ -171,20 +178,20 @@ def _fit(needs: ServiceNeeds, pool: Pool, margin: Margin) -> MemoryFit | None:
     return fit
 
 
-def _within(needs: ServiceNeeds, error: InvalidInput) -> InvalidInput:
+def _within(needs: ServiceNeeds, error: InvalidInput, table: str = "") -> InvalidInput:
     violation = error.violations[0]
-    return InvalidInput(f"services.{needs.name}.{violation.field}", violation.description)
+    return InvalidInput(f"services.{needs.name}.{table}{violation.field}", violation.description)
 
 
 @dataclass(frozen=True)
 class Line:
-    """How calls and steps wait; mean_s is None where replicas batch. blind_s: the percentile, replicas by chance."""
+    """How calls and steps wait; mean_s is None where replicas batch. random_s: the percentile, replicas by chance."""
 
     utilisation: float
     share: float
     mean_s: float | None
     percentile_s: float
-    blind_s: float
+    random_s: float
     answer_s: float
     held: float
 
@@ -208,10 +215,10 @@ def _line(needs: ServiceNeeds, replicas: int) -> Line:
     spread = {"arrival_scv": mix.arrival_scv, "service_scv": mix.step_scv}
     line = wait(replicas * needs.slots, mix.rate, mix.step_s, **spread)
     # Poisson arrivals that are split by chance are Poisson again.
-    blind = wait(needs.slots, mix.rate / replicas, mix.step_s, **spread)
+    random = wait(needs.slots, mix.rate / replicas, mix.step_s, **spread)
     step_s = calls.step_s if calls is not None else mix.step_s
     return Line(
-        line.utilisation, line.probability, line.mean_s, line.percentile(percentile), blind.percentile(percentile),
+        line.utilisation, line.probability, line.mean_s, line.percentile(percentile), random.percentile(percentile),
         step_s + line.mean_s, mix.rate * (mix.step_s + line.mean_s) / replicas,
     )  # fmt: skip
 
@@ -230,7 +237,7 @@ def _service(needs: ServiceNeeds, pool: Pool, margin: Margin, replicas: int, cos
     return PlannedService(
         name=needs.name, model=needs.model.name if needs.model else "", replicas=replicas, gpus=gpus,
         utilisation=line.utilisation, wait_share=line.share, wait_mean_s=line.mean_s,
-        wait_percentile_s=line.percentile_s, wait_blind_s=line.blind_s, answer_s=line.answer_s,
+        wait_percentile_s=line.percentile_s, wait_random_s=line.random_s, answer_s=line.answer_s,
         open_calls=rate * line.answer_s, operation_s=operation_s, ongoing=line.held, memory=_fit(needs, pool, margin),
         fronts=_fronts(needs, line.answer_s, operation_s), cost_per_hour=price, cost_per_thousand=price / asked * 1000,
     )  # fmt: skip
@@ -287,6 +294,7 @@ def _findings(
             )
     for each in services:
         needs = specification.services[each.name]
+        found += _changing(needs, each)
         if each.fronts.replicas > needs.front.max_replicas:
             found.append(
                 f"services.{each.name}: {each.fronts.replicas} fronts for its {each.fronts.why}, and HPA stops at "
@@ -298,3 +306,38 @@ def _findings(
                 f"and will not add them, so set front.replicas to {each.fronts.replicas}"
             )
     return tuple(found)
+
+
+def _changing(needs: ServiceNeeds, planned: PlannedService) -> list[str]:
+    """What the formulas do not see: traffic that is not the same all the time."""
+    calls, operations = needs.calls, needs.operations
+    servers = planned.replicas * needs.slots
+    found = []
+    if calls is not None:
+        # What one call a second more takes of all replicas.
+        share = planned.utilisation / calls.per_s if needs.batch is not None else calls.step_s / servers
+        found.append(_peak(f"services.{needs.name}.calls", calls.arrivals, calls.per_s, share, planned))
+    if operations is not None:
+        share = operations.steps * operations.step_s / servers
+        rate = operations.per_hour / 3600
+        found.append(_peak(f"services.{needs.name}.operations", operations.arrivals, rate, share, planned))
+    return [each for each in found if each]
+
+
+def _peak(path: str, arrivals: Arrivals, rate: float, share: float, planned: PlannedService) -> str:
+    """The finding for one process around `rate` a second; empty for Poisson arrivals."""
+    if arrivals.kind == "poisson":
+        return ""
+    factor, unit, name = (3600, "an hour", "per_hour") if path.endswith("operations") else (1, "a second", "per_s")
+    reckoned = f"the plan reckons with Poisson arrivals of {rate * factor:g} {unit}"
+    peak = arrivals.peak_per_s
+    if peak is None:
+        return f"{path}.arrivals: recorded, as they came; {reckoned}, and `simulate` goes by the recording"
+    if math.isinf(peak):
+        return f"{path}.arrivals: {arrivals.kind}, many at one moment; {reckoned} alone, and `simulate` has both"
+    load = planned.utilisation + (peak - rate) * share
+    said = (
+        f"{path}.arrivals: {arrivals.kind}, {peak * factor:g} {unit} at the peak, {load * 100:.0f} % of what "
+        f"{planned.replicas} replicas serve; {reckoned}, so look at the waits with `simulate`"
+    )
+    return said if load < 1 else f"{said}, or plan with {path.rpartition('.')[2]}.{name} = {peak * factor:g}"

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from assay.errors import InvalidInput
 
+# What is reckoned in seconds: 64 calls at once on each of the 8,192 replicas that one Serve controller was tried with.
+MOST_PLACES = 64 * 8192
+
 
 def erlang_b(servers: int, offered: float) -> float:
     """Share of arrivals that M/M/c/c turns away. Erlang 1917, by the recursion B(c) = a B(c-1) / (c + a B(c-1))."""
@@ -33,7 +36,7 @@ def erlang_c(servers: int, offered: float) -> float:
 
 @dataclass(frozen=True)
 class Wait:
-    """Of a stable line: probability that an arrival waits, mean wait over all arrivals [s], busy share of servers."""
+    """Of a stable line: probability that an arrival waits, mean wait over all arrivals [s], utilisation."""
 
     probability: float
     mean_s: float
@@ -85,15 +88,37 @@ def servers_for(
     arrival_scv: float = 1.0,
     service_scv: float = 1.0,
 ) -> int:
-    """The fewest servers with P(wait <= wait_s) >= percentile and a busy share of at most `utilisation`."""
+    """The fewest servers with P(wait <= wait_s) >= percentile and a utilisation of at most `utilisation`.
+
+    InvalidInput (`per_s`) where MOST_PLACES are too few.
+    """
     if not 0 < utilisation < 1 or not 0 < percentile < 1:
         raise InvalidInput("utilisation", "a share between 0 and 1, as is the percentile")
-    count = max(1, math.ceil(rate * service_s / utilisation - 1e-9))
-    while (
-        wait(count, rate, service_s, arrival_scv=arrival_scv, service_scv=service_scv).percentile(percentile) > wait_s
-    ):
-        count += 1
-    return count
+
+    def enough(count: int) -> bool:
+        line = wait(count, rate, service_s, arrival_scv=arrival_scv, service_scv=service_scv)
+        return line.percentile(percentile) <= wait_s
+
+    return fewest(rate * service_s / utilisation, MOST_PLACES, enough)
+
+
+def fewest(first: float, most: int, enough: Callable[[int], bool]) -> int:
+    """The least count from `first` to `most`, and from 1, that is `enough`, as every higher one then is too.
+
+    By doubling and halving, since each trial costs as much as it has servers. InvalidInput (`per_s`) where none is.
+    """
+    high, step = max(1, math.ceil(min(first, 2.0 * most) - 1e-9)), 1
+    low = high - 1
+    while high > most or not enough(high):
+        if high >= most:
+            raise InvalidInput(
+                "per_s", f"wants more than {most:,} servers; allow longer waits, or split it over several services"
+            )
+        low, high, step = high, min(most, high + step), step * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,7 @@ def _scaling(section: Section, interactive: bool) -> Scaling:
 
 def _margin(section: Section) -> Margin:
     margin = Margin(
-        section.number("utilisation", assumed(0.8, "busy share planned with at most"), least=0.01, most=0.99),
+        section.number("utilisation", assumed(0.8, "planned with at most"), least=0.01, most=0.99),
         section.whole("lost_nodes", assumed(1, "one node lost, targets still met")),
         section.whole("lost_zones", assumed(0, "no zone lost")),
         section.text("upgrades", "one", among=("one", "all", "none")),

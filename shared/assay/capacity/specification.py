@@ -115,7 +115,7 @@ class ServiceNeeds:
 
 @dataclass(frozen=True)
 class Margin:
-    """utilisation: busy share planned with at most. Nodes or zones that may be lost with the targets still met."""
+    """utilisation: planned with at most. Nodes or zones that may be lost with the targets still met."""
 
     utilisation: float
     lost_nodes: int

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,7 @@ class Cluster:
     def connect(cls, kubeconfig: Path | None = None, context: str | None = None) -> Cluster:
         """By the kubeconfig (KUBECONFIG, ~/.kube/config by default); asks the server nothing yet."""
         try:
+            import yaml
             from kubernetes import config
             from urllib3 import Retry
         except ModuleNotFoundError as error:
@@ -76,9 +78,10 @@ class Cluster:
             client = config.new_client_from_config(
                 str(kubeconfig) if kubeconfig else None, context or None, persist_config=False
             )
-        except (config.ConfigException, OSError, ValueError) as error:
+        except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+            said = " ".join(str(error).split())
             raise FailedPrecondition(
-                f"the kubeconfig cannot be used: {error}; name a file with --kubeconfig and an entry with --context"
+                f"the kubeconfig cannot be used: {said}; name a file with --kubeconfig and an entry with --context"
             ) from error
         client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(0, redirect=0)
         return cls(client)
@@ -100,6 +103,11 @@ class Cluster:
                 reason="NOT_KUBERNETES",
             ) from None
         return dict(found)
+
+    def reach(self) -> None:
+        """Raises Unavailable, or what else tells that nothing can be asked here, before a program of others does."""
+        with suppress(PermissionDenied):
+            _ = self.version
 
     def get(self, path: str, **query: Any) -> Object:
         """Raises NotFound, PermissionDenied, Unauthenticated, Unavailable."""
@@ -153,7 +161,20 @@ class Cluster:
         try:
             return self._resources[api_version][kind]
         except KeyError:
-            raise NotFound(f"this cluster serves no {kind} of {api_version}; install its definition") from None
+            raise NotFound(f"this cluster serves no {kind} of {api_version}; install its CRD") from None
+
+    def kinds(self) -> Iterator[tuple[str, str]]:
+        """(apiVersion, kind) of all that lives in namespaces and can be listed and deleted, each kind once."""
+        seen: set[tuple[str, str]] = set()
+        groups = self.get("/apis")["groups"]
+        for version in ["v1", *(each["groupVersion"] for group in groups for each in group["versions"])]:
+            listed = self.get("/api/v1" if version == "v1" else f"/apis/{version}")
+            for each in listed["resources"]:
+                key = (version.rpartition("/")[0], each["kind"])
+                lasting = each["namespaced"] and "/" not in each["name"] and {"list", "delete"} <= set(each["verbs"])
+                if lasting and key not in seen:
+                    seen.add(key)
+                    yield version, each["kind"]
 
     def path_of(self, api_version: str, kind: str, namespace: str | None, name: str = "") -> str:
         """The URL's path of an object, or of a kind's list where `name` is empty."""

@@ -9,14 +9,16 @@ import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assay import __version__
-from assay.errors import AlreadyExists, AssayError
+from assay.errors import AlreadyExists, AssayError, FailedPrecondition
 from assay.platform.api import Cluster, Object
 from assay.platform.helm import Helm, Target
+from assay.platform.ownership import require_ours
 from assay.platform.redact import Redactor
 from assay.platform.trouble import troubles
 
@@ -40,8 +42,11 @@ KINDS = (
 def bundle(cluster: Cluster, target: Target, destination: Path) -> list[str]:
     """Writes a new tar.gz that only its owner may read; the names in it. AlreadyExists where there is such a file.
 
-    What cannot be read is left out and said in missing.txt.
+    What cannot be read is left out and said in missing.txt. Raises Unavailable where no server answers, and
+    FailedPrecondition or NotFound where the namespace has neither a history of the release nor its label.
     """
+    cluster.reach()
+    _require_release(cluster, target)
     redactor = Redactor(_secret_values(cluster, target))
     missing: list[str] = []
     names: list[str] = []
@@ -57,6 +62,14 @@ def bundle(cluster: Cluster, target: Target, destination: Path) -> list[str]:
         if missing:
             _add(archive, "missing.txt", redactor.text("\n".join(missing) + "\n").encode())
     return names
+
+
+def _require_release(cluster: Cluster, target: Target) -> None:
+    """What others have in a namespace of theirs is nobody's business here."""
+    with suppress(FailedPrecondition):  # Helm's records may not be read
+        if Helm(target).history():
+            return
+    require_ours(cluster, target)
 
 
 def _parts(

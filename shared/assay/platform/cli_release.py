@@ -48,7 +48,11 @@ def install(plan: Plan, timeout: float, yes: bool, as_json: bool) -> None:
 @YES
 @JSON
 def upgrade(plan: Plan, timeout: float, yes: bool, as_json: bool) -> None:
-    """Upgrades a release; one that does not get ready in time is rolled back. Without values it keeps the release's."""
+    """Upgrades a release; one that does not get ready in time is rolled back.
+
+    With -f it starts from the chart's own values. Without, the release's values stay and --set goes over them (Helm's
+    --reset-then-reuse-values): what the chart sets by default is as the newest chart has it.
+    """
     release = _release(plan)
     prepared = release.prepare_upgrade()
     _agreed(prepared.changes, f"Upgrade {plan.target.release} in {plan.target.namespace}?", yes, as_json)
@@ -64,7 +68,7 @@ def upgrade(plan: Plan, timeout: float, yes: bool, as_json: bool) -> None:
 @YES
 @JSON
 def rollback(target: Target, revision: int | None, timeout: float, yes: bool, as_json: bool) -> None:
-    """Goes back to REVISION, or to what was deployed before the present one, and waits until it is ready."""
+    """Goes back to REVISION, or to the newest that was ready before and is another than the present one, and waits."""
     from pathlib import Path
 
     from assay.platform.helm import Values

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,11 @@ class Values:
         given = ["--values", "-"] if self.document else []
         given += [text for file in self.files for text in ("--values", str(file))]
         return given + [text for each in self.sets for text in ("--set", each)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether they say all that is wanted; single values alone say what differs from what the release has."""
+        return bool(self.files or self.document)
 
     def __bool__(self) -> bool:
         return bool(self.files or self.sets or self.document)
@@ -85,22 +90,28 @@ class Helm:
                          QUICK_S, values.document)  # fmt: skip
         return documents(text)
 
-    def rehearse(self, chart: Path, values: Values, *, upgrade: bool) -> list[Object]:
+    def dry_run(self, chart: Path, values: Values, *, upgrade: bool) -> list[Object]:
         """What an installation or an upgrade would send, rendered against the cluster (secrets that are there stay)."""
         verb = "upgrade" if upgrade else "install"
         arguments = [verb, self.target.release, str(chart), "--dry-run=server", "--output", "json"]
-        found = json.loads(self._here([*arguments, *values.arguments()], QUICK_S))
+        given = _over_the_releases(values) if upgrade else values.arguments()
+        found = json.loads(self._here([*arguments, *given], QUICK_S))
         hooks = [each["manifest"] for each in found.get("hooks") or [] if "test" not in each.get("events", [])]
         return documents("\n---\n".join([found["manifest"], *hooks]))
 
-    def install(self, chart: Path, values: Values, *, timeout_s: float) -> None:
-        self._here(["install", self.target.release, str(chart), *self._patience(timeout_s), *values.arguments()],
-                   timeout_s + QUICK_S)  # fmt: skip
+    def install(
+        self, chart: Path, values: Values, *, timeout_s: float, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """labels: of Helm's record of the revision."""
+        self._here(["install", self.target.release, str(chart), *self._patience(timeout_s), *_labels(labels or {}),
+                    *values.arguments()], timeout_s + QUICK_S)  # fmt: skip
 
-    def upgrade(self, chart: Path, values: Values, *, timeout_s: float) -> None:
-        """Without values of its own an upgrade keeps the release's."""
-        self._here(["upgrade", self.target.release, str(chart), *self._patience(timeout_s), *values.arguments()],
-                   timeout_s + QUICK_S)  # fmt: skip
+    def upgrade(
+        self, chart: Path, values: Values, *, timeout_s: float, labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Without a file of values it keeps the release's, over the chart's own as these are now."""
+        self._here(["upgrade", self.target.release, str(chart), *self._patience(timeout_s), *_labels(labels or {}),
+                    *_over_the_releases(values)], timeout_s + QUICK_S)  # fmt: skip
 
     def rollback(self, revision: int, *, timeout_s: float) -> None:
         self._here(["rollback", self.target.release, str(revision), *self._patience(timeout_s)], timeout_s + QUICK_S)
@@ -163,6 +174,15 @@ class Helm:
 
     def _patience(self, timeout_s: float) -> list[str]:
         return ["--timeout", f"{max(1, round(timeout_s))}s"]
+
+
+def _labels(labels: Mapping[str, str]) -> list[str]:
+    return [text for key, value in labels.items() for text in ("--labels", f"{key}={value}")]
+
+
+def _over_the_releases(values: Values) -> list[str]:
+    # Helm's --reuse-values would keep the old chart's own values, and a newer chart would miss what it added.
+    return [*([] if values.complete else ["--reset-then-reuse-values"]), *values.arguments()]
 
 
 def documents(text: str) -> list[Object]:

@@ -10,7 +10,6 @@ from assay.platform.helm import Target
 
 LABEL = "assay.platform/release"
 CREATED = "assay.platform/created"
-SYSTEM = ("default", "kube-")
 # What makes a namespace somebody's. Secrets and settings may be there before: a release needs some.
 TENANTS = (
     ("v1", "Pod"),
@@ -37,7 +36,7 @@ class Claim(NamedTuple):
 def claim(cluster: Cluster, target: Target, namespace: Object | None) -> Claim:
     """Whether the target may be installed in `namespace` (None: there is none of that name)."""
     name = target.namespace
-    if name.startswith(SYSTEM):
+    if name == "default" or name.startswith("kube-"):
         return Claim("foreign", f"{name} is Kubernetes' own", "choose another with --namespace")
     if namespace is None:
         return Claim("absent")
@@ -82,8 +81,15 @@ def take(cluster: Cluster, target: Target) -> bool:
         except AlreadyExists:  # made by somebody else this very moment
             raise FailedPrecondition(f"namespace {target.namespace} has just been made by another; try again") from None
         return True
-    if decided.state == "free":
-        cluster.patch(f"/api/v1/namespaces/{target.namespace}", {"metadata": {"labels": labels}})
+    if decided.state == "free" and found is not None:
+        # Only as it was when it was looked at: another may have taken it meanwhile.
+        seen = {"resourceVersion": found["metadata"]["resourceVersion"]}
+        try:
+            cluster.patch(f"/api/v1/namespaces/{target.namespace}", {"metadata": {"labels": labels, **seen}})
+        except AlreadyExists:
+            raise FailedPrecondition(
+                f"namespace {target.namespace} has just been changed by another; try again"
+            ) from None
     return False
 
 

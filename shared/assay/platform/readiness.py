@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from assay.errors import Unavailable
+from assay.errors import AssayError
 from assay.platform.api import Cluster, Object
 from assay.platform.helm import Target
 from assay.platform.workloads import Rendered
@@ -34,15 +33,19 @@ class Part:
 
 @dataclass
 class Wait:
-    """What was seen while waiting. gaps: parts that had served before and at some moment did not."""
+    """What was seen while waiting. gaps: parts that had served before and at some moment did not.
+
+    unseen: why the last look saw nothing, empty where it did.
+    """
 
     parts: list[Part] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    unseen: str = ""
 
     @property
     def ready(self) -> bool:
-        return bool(self.parts) and all(part.done for part in self.parts)
+        return bool(self.parts) and not self.unseen and all(part.done for part in self.parts)
 
     @property
     def missing(self) -> list[Part]:
@@ -78,10 +81,12 @@ class Watch:
         self._begun = time.monotonic()
 
     def look(self) -> Wait:
-        """Once; what cannot be read for a moment is left as it was."""
+        """Once. What cannot be read is left as it was: a silent server says nothing about the release."""
         self.seen.seconds = time.monotonic() - self._begun
-        with suppress(Unavailable):
-            self.seen.parts = self._read()
+        try:
+            self.seen.parts, self.seen.unseen = self._read(), ""
+        except AssayError as error:
+            self.seen.unseen = error.message
         for part in self.seen.parts:
             if part.serving:
                 self.served.add(part.name)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from assay.errors import FailedPrecondition
 from assay.platform import ownership
 from assay.platform.api import Cluster, Object
+from assay.platform.belongings import sort_out
+from assay.platform.finding import several
 from assay.platform.helm import Helm, Target
 
 
@@ -35,27 +37,38 @@ def prepare_removal(
         raise FailedPrecondition(
             f"with the namespace the data in {', '.join(volumes)} would go; add --delete-data if they may"
         )
+    if delete_namespace:
+        others = sort_out(cluster, target, [*manifest, *Helm(target).hooks()], volumes).others
+        if others:
+            raise FailedPrecondition(
+                f"{several(others)} in namespace {target.namespace} is not the release's; remove it first "
+                "if it may go, or leave out --delete-namespace",
+                reason="FOREIGN_NAMESPACE",
+            )
     objects = tuple((found["kind"], found["metadata"]["name"]) for found in manifest)
     return Removal(objects, volumes, delete_data, delete_namespace)
 
 
 def remove(cluster: Cluster, target: Target, removal: Removal, *, timeout_s: float) -> None:
-    """Raises FailedPrecondition where others have moved into a namespace that was to go."""
+    """Raises FailedPrecondition where others have moved into a namespace that was to go since it was looked at."""
     helm = Helm(target)
     hooks = helm.hooks()
+    ours: frozenset[str] = frozenset()
+    if removal.delete_namespace:
+        ours = sort_out(cluster, target, [*helm.manifest(), *hooks], removal.volumes).ours
     helm.uninstall(timeout_s=timeout_s)
     for hook in hooks:  # a job that never ended is no business of Helm's
-        path = cluster.path_of(hook["apiVersion"], hook["kind"], target.namespace, hook["metadata"]["name"])
-        cluster.delete(path)
+        cluster.delete(cluster.path_of(hook["apiVersion"], hook["kind"], target.namespace, hook["metadata"]["name"]))
     where = f"/api/v1/namespaces/{target.namespace}"
     if removal.delete_data:
         for name in removal.volumes:
             cluster.delete(f"{where}/persistentvolumeclaims/{name}")
     if removal.delete_namespace:
-        others = _others(cluster, target, removal)
+        others = sort_out(cluster, target, hooks, removal.volumes, ours).others
         if others:
             raise FailedPrecondition(
-                f"the release is gone, and namespace {target.namespace} stays: {others} is in it and not the release's"
+                f"the release is gone, and namespace {target.namespace} stays: {several(others)} in it is not the "
+                "release's"
             )
         cluster.delete(where)
         return
@@ -63,18 +76,6 @@ def remove(cluster: Cluster, target: Target, removal: Removal, *, timeout_s: flo
     kept = removal.volumes and not removal.delete_data
     if namespace is not None and not ownership.made_here(namespace, target) and not kept:
         cluster.patch(where, {"metadata": {"labels": {ownership.LABEL: None}}})
-
-
-def _others(cluster: Cluster, target: Target, removal: Removal) -> str:
-    """What else lives in the namespace. What has an owner goes with it: the owner is what counts."""
-    mine = {f"PersistentVolumeClaim {name}" for name in removal.volumes}
-    for version, kind in ownership.TENANTS:
-        for found in cluster.list(cluster.path_of(version, kind, target.namespace)):
-            meta = found["metadata"]
-            ours = meta.get("labels", {}).get("app.kubernetes.io/instance") == target.release
-            if not (ours or meta.get("ownerReferences") or f"{kind} {meta['name']}" in mine):
-                return f"{kind} {meta['name']}"
-    return ""
 
 
 def _volumes(cluster: Cluster, target: Target, manifest: list[Object]) -> list[str]:

@@ -37,6 +37,7 @@ def smoke(cluster: Cluster, target: Target, *, address: str = "", timeout_s: flo
 
     NotFound where nothing is installed.
     """
+    cluster.reach()
     services, _, values = installed(target, Helm(target))
     if not services:
         raise NotFound(f"the release {target.release} has no services")

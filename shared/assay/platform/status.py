@@ -35,6 +35,7 @@ class Row:
 
 def status(cluster: Cluster, target: Target) -> tuple[list[Row], list[str]]:
     """The rows, and notes on what could not be looked at. NotFound where there is no release."""
+    cluster.reach()
     helm = Helm(target)
     notes: list[str] = []
     pods_path = f"/api/v1/namespaces/{target.namespace}/pods"

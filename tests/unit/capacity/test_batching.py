@@ -42,7 +42,7 @@ def test_replicas_hold_their_wait_and_their_pace() -> None:
     fast = replicas_for(BATCH, 20.0, 1, 100, **asked, token_s=0.013)
     assert batch_wait(BATCH, fast, 20.0, 1, 100, percentile=0.99).answer_s <= 1.3
     assert batch_wait(BATCH, fast - 1, 20.0, 1, 100, percentile=0.99).answer_s > 1.3
-    with pytest.raises(InvalidInput, match="token_s: one call alone takes longer"):
+    with pytest.raises(InvalidInput, match="token_s: one call alone takes as long"):
         replicas_for(BATCH, 20.0, 1, 100, **asked, token_s=0.010)
 
 

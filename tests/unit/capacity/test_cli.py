@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +15,8 @@ from assay.errors import InvalidInput
 
 from .small import values
 
-PLATFORM = str(Path(__file__).resolve().parents[3] / "infra/capacity/platform.toml")
+REPOSITORY = Path(__file__).resolve().parents[3]
+PLATFORM = str(REPOSITORY / "infra/capacity/platform.toml")
 
 
 def run(*arguments: str) -> str:
@@ -39,6 +41,20 @@ def test_a_plan_says_what_it_stands_on() -> None:
     assert {each["name"] for each in document["plan"]["services"]} == {
         "inference_optimizer", "tom_verifier", "moe_router",
     }  # fmt: skip
+
+
+def test_the_page_shows_what_is_printed_and_names_files_that_are_there() -> None:
+    page = (REPOSITORY / "docs/capacity.md").read_text()
+    table = run("plan", PLATFORM).splitlines()[:4]
+    assert "\n".join(table) in page
+    (upgrade,) = (line for line in page.splitlines() if line.startswith("$ helm upgrade"))
+    files = [REPOSITORY / each for each in re.findall(r"-f (\S+)", upgrade) if each != "planned.yaml"]
+    assert [path.name for path in files if path.is_file()] == ["values-gpu.yaml"]
+
+
+def test_bursts_beyond_the_planned_replicas_are_told() -> None:
+    # Simulated, the same file fails 14 % of these calls: bursts of 90 a second on replicas for 40.
+    assert "services.inference_optimizer.calls.arrivals: bursty, 90 a second at the peak" in run("plan", PLATFORM)
 
 
 def test_what_is_simulated_is_called_so(small: str, tmp_path: Path) -> None:

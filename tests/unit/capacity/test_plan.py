@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from assay.capacity.plan import mix_of, plan
@@ -60,6 +62,71 @@ def test_calls_and_steps_in_one_line_spread_its_times() -> None:
     # 18 calls of 0.5 s (second moment 0.5) and 1 step of 10 s (100) a second: mean 1, second moment 109/19.
     assert (mix.rate, mix.step_s) == (19, pytest.approx(1.0))
     assert mix.step_scv == pytest.approx(109 / 19 - 1)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "said"),
+    [
+        # 9 erlangs on 12 replicas are 75 %; a day's peak of 1.2 times is 90 %, one of 1.5 times 112 %.
+        (
+            {"kind": "diurnal", "depth": 0.2},
+            "services.probe.calls.arrivals: diurnal, 21.6 a second at the peak, 90 % of what 12 replicas serve",
+        ),
+        (
+            {"kind": "diurnal", "depth": 0.5},
+            "services.probe.calls.arrivals: diurnal, 27 a second at the peak, 112 % of what 12 replicas serve",
+        ),
+        # Three times the quiet rate for a sixth of the time: 18 = (300 + 3 x 60) / 360 of it, 13.5 and 40.5.
+        (
+            {"kind": "bursty", "burst": 3, "burst_s": 60, "quiet_s": 300},
+            "services.probe.calls.arrivals: bursty, 40.5 a second at the peak, 169 % of what 12 replicas serve",
+        ),
+        (
+            {"kind": "flash", "factor": 4, "at_s": 600, "for_s": 60},
+            "services.probe.calls.arrivals: flash, 72 a second at the peak, 300 % of what 12 replicas serve",
+        ),
+        ({"kind": "dump", "count": 500, "at_s": 60}, "services.probe.calls.arrivals: dump, many at one moment"),
+        ({"kind": "recorded", "file": "trace.csv"}, "services.probe.calls.arrivals: recorded, as they came"),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_traffic_that_changes_is_said_to_be_planned_as_if_it_did_not(arrivals: dict[str, Any], said: str) -> None:
+    (finding,) = plan(specification(services__probe__calls__arrivals=arrivals)).findings
+    assert finding.startswith(said)
+    assert "Poisson arrivals of 18 a second" in finding
+    assert "simulate" in finding
+    assert ("calls.per_s" in finding) == (any(share in finding for share in ("112 %", "169 %", "300 %")))
+
+
+def test_so_are_operations_that_change_and_their_calls_beside_them() -> None:
+    operations = {"per_hour": 60, "steps": 30, "step_s": 2, "arrivals": {"kind": "diurnal", "depth": 1}}
+    planned = plan(specification(services__probe__operations=operations))
+    # 9 erlangs of calls and 1 of steps; at the peak 1 more.
+    service = planned.services[0]
+    assert service.utilisation == pytest.approx(10 / service.replicas)
+    (finding,) = planned.findings
+    share = 11 / service.replicas
+    assert finding.startswith(
+        f"services.probe.operations.arrivals: diurnal, 120 an hour at the peak, {share:.0%}".replace("%", " %")
+    )
+
+
+def test_more_than_can_be_reckoned_is_refused_at_once() -> None:
+    with pytest.raises(InvalidInput, match=r"services.probe.calls.per_s: wants more than 524,288 servers; allow"):
+        plan(specification(services__probe__calls__per_s=1e12))
+    batched = {"models": {"fox": FOX}, "services__probe__model": "fox", "services__probe__batch": BATCH}
+    with pytest.raises(InvalidInput, match=r"services.probe.calls.per_s: wants more than 32,768 servers; allow"):
+        plan(specification(**batched, services__probe__calls=CALLS | {"per_s": 1e12}))
+    # What one call alone takes of a token is met by no number of replicas.
+    alone = 0.006 + 0.0002 + 2e-5 * 800 / 250
+    with pytest.raises(InvalidInput, match=r"services.probe.calls.token_s: "):
+        plan(specification(**batched, services__probe__calls=CALLS | {"token_s": alone}))
+    with pytest.raises(InvalidInput, match=r"services.probe.operations.per_hour: wants more than 524,288 servers"):
+        plan(
+            specification(
+                services__probe__calls=None, services__probe__operations={"per_hour": 1e9, "steps": 30, "step_s": 30}
+            )
+        )
 
 
 def test_a_batching_replica_takes_its_rate_from_the_batch() -> None:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import yaml
 from conftest import REPOSITORY, free_port
 
 from assay.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from assay.platform import api
+from assay.platform import api, readiness
 from assay.platform.api import Cluster
-from assay.platform.checks.server import speed, version
+from assay.platform.bundle import bundle
+from assay.platform.checks.server import as_numbers, speed, version
 from assay.platform.finding import Finding
-from assay.platform.helm import Target, Values
-from assay.platform.preflight import Plan, preflight
+from assay.platform.helm import Helm, Target, Values
+from assay.platform.preflight import Plan, _guarded, _helm, preflight
+from assay.platform.readiness import Part, Watch
+from assay.platform.smoke import smoke
+from assay.platform.status import status
 from assay.platform.survey import Survey
 from assay.platform.workloads import Rendered
 
@@ -147,6 +153,20 @@ def test_versions(faked, found: str, result: str):
     assert [each.result for each in version(survey(cluster))] == [result]
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("v1.37.2+k3s1", (1, 37)), ("v1.6.0", (1, 6)), ("1.34+", (1, 34)), ("nightly", ())]
+)
+def test_the_numbers_of_a_version(text: str, numbers: tuple[int, ...]):
+    assert as_numbers(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("found", "result"), [("v3.13.3", "fail"), ("v3.14.0+gc309b6f", "ok"), ("v3.22", "ok"), ("v4.0.1", "warn")]
+)
+def test_versions_of_helm(found: str, result: str):
+    assert _helm(cast(Helm, SimpleNamespace(version=lambda: found))).result == result
+
+
 def test_a_slow_server_is_warned_of(faked, monkeypatch: pytest.MonkeyPatch):
     from assay.platform.checks import server
 
@@ -168,6 +188,39 @@ def test_a_silent_server_is_not_waited_for(faked, monkeypatch: pytest.MonkeyPatc
     assert len(fake.asked) == 4
 
 
+@pytest.mark.parametrize("ends", ["silent", "refuses"])
+def test_whoever_waits_goes_on_when_the_server_falls_silent_or_a_token_expires(
+    faked, monkeypatch: pytest.MonkeyPatch, ends: str
+):
+    """Otherwise an upgrade would end there, and nobody would roll it back."""
+    monkeypatch.setattr(api, "READ_S", 0.1)
+    monkeypatch.setattr(readiness, "POLL_S", 0.0)
+    status = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 0}
+    starting = {"kind": "Deployment", "metadata": {"name": "front"}, "spec": {"replicas": 1}, "status": status}
+    ready = starting | {"status": status | {"availableReplicas": 1}}
+    served = {"resources": [{"kind": "Deployment", "name": "deployments", "namespaced": True}]}
+    over = threading.Event()
+    tries = 4 if ends == "silent" else 1  # a refusal is final
+
+    def answer(n: int) -> tuple[int, object]:
+        if 2 <= n < 2 + tries:
+            return (200, (over.wait(5), {})[1]) if ends == "silent" else (401, {"message": "Unauthorized"})
+        return 200, (served, starting)[n] if n < 2 else ready
+
+    _, cluster = faked(answer)
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "front"}}
+    heard: list[list[tuple[int, bool]]] = []
+
+    def hear(parts: Sequence[Part]) -> None:
+        heard.append([(part.ready, part.done) for part in parts])
+
+    watch = Watch(cluster, Target("r", "n"), Rendered([made]), hear)
+    seen = watch.until_ready(30)
+    over.set()
+    assert seen.ready
+    assert heard == [[(0, False)], [(0, False)], [(1, True)]]
+
+
 def look(cluster: Cluster) -> Finding:
     """The one finding of a cluster that cannot be asked further."""
     (found,) = preflight(Plan(Target("r", "n"), REPOSITORY / "charts/assay", Values()), cluster)
@@ -179,6 +232,32 @@ def look(cluster: Cluster) -> Finding:
 @pytest.fixture
 def helm_there(tool: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tool("helm").parent), prepend=":")
+
+
+@pytest.mark.usefixtures("helm_there")
+@pytest.mark.parametrize("look", [status, smoke, lambda cluster, target: bundle(cluster, target, Path("x.tar.gz"))])
+def test_without_a_server_every_look_says_what_to_do_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[Cluster, Target], object]
+):
+    monkeypatch.setattr(api, "PAUSES_S", ())
+    monkeypatch.chdir(tmp_path)
+    config = kubeconfig(tmp_path, f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="cannot be reached; check the address and the network"):
+        look(Cluster.connect(config), Target("r", "n", config))
+    assert [file.name for file in tmp_path.iterdir()] == ["kubeconfig"]
+
+
+def test_an_object_of_another_shape_ends_one_check_only():
+    def odd(survey: Survey) -> Iterator[Finding]:
+        yield Finding("first", "ok", "seen before")
+        raise KeyError("allocatable")
+
+    nobody = cast(Survey, None)
+    seen, found = _guarded("nodes", odd, nobody)
+    assert seen.name == "first"
+    assert (found.name, found.result) == ("nodes", "warn")
+    assert "KeyError: 'allocatable'" in found.found
+    assert found.remedy
 
 
 @pytest.mark.usefixtures("helm_there")
@@ -194,10 +273,14 @@ def test_preflight_of_no_cluster_is_one_finding(faked, tmp_path: Path):
     assert "speaks no TLS" in look(cluster).found
 
 
-def test_a_kubeconfig_that_is_none(tmp_path: Path):
+@pytest.mark.parametrize("text", ["hello: 1", "a: b: c", "\t- [", "words", "[1, 2]", "", "\0"])
+def test_a_kubeconfig_that_is_none(tmp_path: Path, text: str):
     file = tmp_path / "kubeconfig"
-    file.write_text("hello: 1")
+    file.write_text(text)
     with pytest.raises(FailedPrecondition, match="--kubeconfig"):
         Cluster.connect(file)
+
+
+def test_a_context_that_the_kubeconfig_has_not(tmp_path: Path):
     with pytest.raises(FailedPrecondition, match="--context"):
         Cluster.connect(kubeconfig(tmp_path, "http://127.0.0.1:1"), "other")

@@ -92,7 +92,7 @@ def quotas(survey: Survey) -> Iterator[Finding]:
 def _short(survey: Survey, quota: Object) -> list[str]:
     from kubernetes.utils.quantity import parse_quantity
 
-    hard, used = quota["spec"]["hard"], quota.get("status", {}).get("used", {})
+    hard, used = quota["spec"].get("hard", {}), quota.get("status", {}).get("used", {})
     path = f"/api/v1/namespaces/{survey.target.namespace}/pods"
     ours = survey.cluster.list(path, labelSelector=f"app.kubernetes.io/instance={survey.target.release}")
     mine: Resources = {}

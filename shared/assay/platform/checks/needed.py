@@ -48,7 +48,7 @@ def issuer(survey: Survey) -> Iterator[Finding]:
         try:
             path = survey.cluster.path_of("cert-manager.io/v1", kind, survey.target.namespace, called)
         except NotFound:
-            continue  # said by `definitions`
+            continue  # said by `crds`
         found = survey.cluster.find(path)
         if found is None:
             yield fail(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from assay.platform.checks.server import as_numbers
 from assay.platform.finding import Finding, fail, ok, warn
 from assay.platform.survey import Survey
 
@@ -34,8 +35,8 @@ def operator(survey: Survey) -> Iterator[Finding]:
             f"{where} has no pod that is available",
             f"kubectl -n {where.partition('/')[0]} get pods; mend it first",
         )
-    elif (numbers := _numbers(version)) and numbers < LEAST:
-        yield fail(NAME, f"{where} is {version}", "upgrade it to 1.6 or newer, its definitions first")
+    elif (numbers := as_numbers(version)) and numbers < LEAST:
+        yield fail(NAME, f"{where} is {version}", "upgrade it to 1.6 or newer, its CRDs first")
     elif found[1:]:
         yield warn(NAME, f"{len(found)} of them run", "keep one, or give each namespaces of its own to watch")
     else:
@@ -58,8 +59,3 @@ def _admitted(survey: Survey, namespace: str) -> Iterator[Finding]:
             f"runs in {namespace}, and the network policies admit it from {', '.join(sorted(map(str, named)))}",
             f"set networkPolicy.operatorNamespace={namespace}",
         )
-
-
-def _numbers(version: str) -> tuple[int, int] | None:
-    parts = version.lstrip("v").split(".")
-    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from assay.platform.finding import Finding, fail, ok, warn
@@ -10,10 +11,10 @@ from assay.platform.survey import Survey
 SLOW_S = 2.0
 
 
-def as_numbers(version: str) -> tuple[int, int]:
-    """(1, 37) of "v1.37.2+k3s1"."""
-    major, minor, *_ = version.lstrip("v").split(".")
-    return int(major), int("".join(c for c in minor if c.isdigit()) or 0)
+def as_numbers(version: str) -> tuple[int, ...]:
+    """(1, 37) of "v1.37.2+k3s1"; empty where the text names no version."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else ()
 
 
 def version(survey: Survey) -> Iterator[Finding]:

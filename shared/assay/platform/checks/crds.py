@@ -9,23 +9,23 @@ from assay.errors import NotFound
 from assay.platform.finding import Finding, fail, ok, several
 from assay.platform.survey import Survey
 
-# Group: who brings its definitions, and what asks for them.
+# Group: who brings its CRDs, and what asks for them.
 SOURCES = {
     "ray.io": ("KubeRay's operator, 1.6 or newer (infra/addons)", "engine.placement: in-process"),
     "cert-manager.io": ("cert-manager", "mtls.existingSecret"),
     "networking.istio.io": ("Istio", "transport: mtls"),
     "security.istio.io": ("Istio", "transport: mtls"),
     "monitoring.coreos.com": ("the Prometheus operator", "monitoring.* false"),
-    "gateway.networking.k8s.io": ("the Gateway API's definitions", "gateway.enabled: false"),
+    "gateway.networking.k8s.io": ("the Gateway API's CRDs", "gateway.enabled: false"),
 }
 
 
-def definitions(survey: Survey) -> Iterator[Finding]:
+def crds(survey: Survey) -> Iterator[Finding]:
     for version, kind in survey.rendered.kinds:
         group = version.partition("/")[0]
         if group not in SOURCES:
             continue
-        name = f"definition {kind}"
+        name = f"CRD {kind}"
         brings, instead = SOURCES[group]
         try:
             plural = survey.cluster.resource(version, kind)["name"]
