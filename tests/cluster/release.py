@@ -143,7 +143,7 @@ class Calibration:
 
 
 @contextmanager
-def callers(release: Release, rate: int, model: str = "") -> Iterator[list[dict[str, Any]]]:
+def callers(release: Release, rate: float, model: str = "") -> Iterator[list[dict[str, Any]]]:
     """So many calls a second while the block runs, of moe-router where a model is named, else of tom-verifier.
 
     The list has them when it is over.

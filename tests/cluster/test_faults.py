@@ -70,7 +70,7 @@ def test_an_operation_outlives(
     running = Calibration(release, *stored, SEQUENCES)
     time.sleep(8)  # some steps are done by then, and most are not
     assert running.running()
-    with callers(release, 2, stored[0]) as calls:
+    with callers(release, 0.5, stored[0]) as calls:
         fault(release)
         result = running.result(seconds=600)
     what = fault.__name__.replace("_", " ")
@@ -82,11 +82,13 @@ def test_an_operation_outlives(
 
 
 def assert_told(calls: list[dict[str, Any]]) -> None:
-    """Those that failed were all of one kind, which a client tries again by itself."""
+    """Those that failed say when to try again, which a client does by itself.
+
+    RESOURCE_EXHAUSTED is a front's that has as many calls waiting for its engine as it takes.
+    """
     bad = failed(calls)
-    assert {found["code"] for found in bad} <= {"UNAVAILABLE"}, json.dumps(
-        [f for f in bad if f["code"] != "UNAVAILABLE"][:3]
-    )
+    others = [found for found in bad if found["code"] not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")]
+    assert others == [], json.dumps(others[:3])
     assert all(found["retry_after_s"] for found in bad), json.dumps([f for f in bad if not f["retry_after_s"]][:3])
 
 

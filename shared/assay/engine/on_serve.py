@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -26,10 +26,13 @@ from assay.errors import AssayError, DeadlineExceeded, Internal, ResourceExhaust
 from assay.status import from_status
 
 GRACE_S = 1.0  # the engine itself answers a passed deadline; the transport gives up a little later
+QUIET_S = 2.0  # a step that says nothing for so long is reason to ask whether a replica lives
 HASTE_S = 0.5  # before its deadline a caller hears that the engine is away: afterwards it would hear nothing of us
 CHECK_TIMEOUT_S = 5.0
 DESCRIBE_TIMEOUT_S = 10.0
 RETRY_AFTER_S = 2.0
+
+T = TypeVar("T")
 
 
 class ServeEngine:
@@ -59,14 +62,16 @@ class ServeEngine:
         self._applications = self._channel.unary_unary("/ray.serve.RayServeAPIService/ListApplications")
         self._answered = False  # since it was last lost
         self._away = False  # lost, and not heard of since
+        self._waiting: dict[asyncio.Future[Any], float] = {}  # steps of which nothing was heard yet, and since when
 
     async def run(self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall) -> ReplyT:
         message = engine_pb2.RunStepRequest(call=call.to_proto(step.name), request=_pack(request))
-        away = self._away
         try:
-            answer = await self._stub.RunStep(message, timeout=_timeout(call, away), metadata=self._metadata_of(call))
+            answer = await self._in_time(
+                self._stub.RunStep(message, timeout=_timeout(call), metadata=self._metadata_of(call)), call
+            )
         except grpc.aio.AioRpcError as error:
-            raise self._lost(error, away) from None
+            raise self._lost(error) from None
         self._heard()
         if answer.HasField("status"):
             raise from_status(answer.status)
@@ -76,13 +81,11 @@ class ServeEngine:
         self, step: Step[RequestT, ReplyT], request: RequestT, call: StepCall
     ) -> AsyncGenerator[StepProgress | ReplyT, None]:
         message = engine_pb2.StreamStepRequest(call=call.to_proto(step.name), request=_pack(request))
-        away = self._away
-        stream = self._stub.StreamStep(message, timeout=_timeout(call, away), metadata=self._metadata_of(call))
+        stream = self._stub.StreamStep(message, timeout=_timeout(call), metadata=self._metadata_of(call))
         try:
-            async with aclosing(_unless_silent(stream)) as answers:
+            async with aclosing(self._unless_silent(stream, call)) as answers:
                 async for answer in answers:
                     self._heard()
-                    away = False
                     kind = answer.WhichOneof("event")
                     if kind == "progress":
                         event = answer.progress
@@ -94,7 +97,7 @@ class ServeEngine:
                     elif kind == "done":
                         return
         except grpc.aio.AioRpcError as error:
-            raise self._lost(error, away) from None
+            raise self._lost(error) from None
         finally:
             # Without this a closed generator would leave the step running.
             stream.cancel()
@@ -104,11 +107,11 @@ class ServeEngine:
         return await self._describe(DESCRIBE_TIMEOUT_S)
 
     async def check(self) -> None:
-        """Asks a replica until one has answered; from then on, and until one is lost, only Serve.
+        """Asks a replica until one has answered; from then on only Serve, unless one is lost or a step says nothing.
 
         A call to a replica is demand: asked for ever, no engine would ever be scaled to zero.
         """
-        if not self._answered:
+        if not self._answered or any(time.monotonic() - since > QUIET_S for since in self._waiting.values()):
             await self._describe(CHECK_TIMEOUT_S)
             return
         try:
@@ -128,9 +131,36 @@ class ServeEngine:
                 engine_pb2.DescribeEngineRequest(), timeout=timeout_s, metadata=self._metadata
             )
         except grpc.aio.AioRpcError as error:
-            raise self._lost(error, away=True) from None
+            self._away = self._away or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            raise self._lost(error) from None
         self._heard()
         return answer
+
+    async def _in_time(self, pending: Awaitable[T], call: StepCall) -> T:
+        """The answer; Unavailable a little before the deadline where the engine turned out to be away."""
+        task = asyncio.ensure_future(pending)
+        self._waiting[task] = time.monotonic()
+        left_s = None if call.deadline_unix_s is None else max(0.0, call.deadline_unix_s - time.time() - HASTE_S)
+        try:
+            await asyncio.wait({task}, timeout=left_s)
+            if not task.done() and self._away:
+                raise _silent()
+            return await task
+        finally:
+            del self._waiting[task]
+            task.cancel()
+
+    async def _unless_silent(self, stream: Any, call: StepCall) -> AsyncGenerator[Any, None]:
+        """The stream's answers; Unavailable where they stop coming. The first may take its time: engines scale up."""
+        answers = aiter(stream)
+        answer = await self._in_time(anext(answers, None), call)
+        while answer is not None:
+            yield answer
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    answer = await anext(answers, None)
+            except TimeoutError:
+                raise Unavailable("nothing was heard of the engine; try again", reason="ENGINE_LOST") from None
 
     def _heard(self) -> None:
         self._answered, self._away = True, False
@@ -143,11 +173,8 @@ class ServeEngine:
             metadata += (("traceparent", call.traceparent),)
         return metadata
 
-    def _lost(self, error: grpc.aio.AioRpcError, away: bool = False) -> AssayError:
-        """What a failure of the transport means. Its text is Ray's, and stays here.
-
-        away: nothing was heard of the engine before the call and during it.
-        """
+    def _lost(self, error: grpc.aio.AioRpcError) -> AssayError:
+        """What a failure of the transport means. Its text is Ray's, and stays here."""
         code = error.code()
         if code is grpc.StatusCode.PERMISSION_DENIED:
             return refused()
@@ -158,13 +185,9 @@ class ServeEngine:
                 "the engine has too much to do; try again", reason="ENGINE_BUSY", retry_after_s=RETRY_AFTER_S
             )
         self._answered = False
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED and not away:
-            return DeadlineExceeded()
-        self._away = True
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Unavailable(
-                "the engine does not answer; it may be starting", reason="ENGINE_LOST", retry_after_s=RETRY_AFTER_S
-            )
+            return _silent() if self._away else DeadlineExceeded()
+        self._away = True
         return Unavailable(
             "the engine cannot be reached or was lost during the call; try again",
             reason="ENGINE_LOST",
@@ -172,20 +195,10 @@ class ServeEngine:
         )
 
 
-async def _unless_silent(stream: Any) -> AsyncGenerator[Any, None]:
-    """The stream's answers; Unavailable where they stop coming. The first may take its time: engines scale up."""
-    limit_s = None
-    answers = aiter(stream)
-    while True:
-        try:
-            async with asyncio.timeout(limit_s):
-                answer = await anext(answers, None)
-        except TimeoutError:
-            raise Unavailable("nothing was heard of the engine; try again", reason="ENGINE_LOST") from None
-        if answer is None:
-            return
-        limit_s = SILENCE_S
-        yield answer
+def _silent() -> Unavailable:
+    return Unavailable(
+        "the engine does not answer; it may be starting", reason="ENGINE_LOST", retry_after_s=RETRY_AFTER_S
+    )
 
 
 def _pack(message: RequestT) -> any_pb2.Any:
@@ -202,8 +215,5 @@ def _unpack(packed: any_pb2.Any, step: Step[RequestT, ReplyT]) -> ReplyT:
     return reply
 
 
-def _timeout(call: StepCall, away: bool) -> float | None:
-    if call.deadline_unix_s is None:
-        return None
-    left_s = max(0.0, call.deadline_unix_s - time.time())
-    return max(left_s / 2, left_s - HASTE_S) if away else left_s + GRACE_S
+def _timeout(call: StepCall) -> float | None:
+    return None if call.deadline_unix_s is None else max(0.0, call.deadline_unix_s - time.time()) + GRACE_S
