@@ -15,14 +15,15 @@ from cluster.kubernetes import Kubernetes, Object, is_ready, until
 from cluster.release import Release, callers, failed, outage
 
 
-def redis() -> list[Object]:
-    """infra/addons/redis.yaml, on an image built here and without a volume: no pod of it dies in this test."""
+def redis(image: str) -> list[Object]:
+    """infra/addons/redis.yaml without a volume: no pod of it dies in this test. image: in place of its own."""
     objects = list(yaml.safe_load_all((REPOSITORY / "infra/addons/redis.yaml").read_text()))
     (stateful,) = (found for found in objects if found["kind"] == "StatefulSet")
     del stateful["spec"]["volumeClaimTemplates"], stateful["spec"]["persistentVolumeClaimRetentionPolicy"]
     pod = stateful["spec"]["template"]["spec"]
     pod["volumes"] = [{"name": "data", "emptyDir": {}}]
-    pod["containers"][0]["image"] = REDIS
+    if image:
+        pod["containers"][0]["image"] = image
     return objects
 
 
@@ -37,7 +38,7 @@ def remembered(kubernetes: Kubernetes, loaded: None) -> Iterator[Release]:
             kubernetes.kubectl("create", "namespace", namespace)
             password = ("--from-literal=password=one-of-the-test",)
             kubernetes.kubectl("create", "secret", "generic", "assay-redis", "-n", namespace, *password)
-        kubernetes.run("kubectl", "apply", "-f", "-", input=yaml.safe_dump_all(redis()))
+        kubernetes.run("kubectl", "apply", "-f", "-", input=yaml.safe_dump_all(redis(REDIS if kubernetes.own else "")))
         kubernetes.kubectl("rollout", "status", "statefulset/redis", "-n", "assay-redis", "--timeout=120s")
         made.install()
         made.wait_until_served("tom_verifier")
