@@ -74,12 +74,15 @@ def find_chart(chart: Path | None, start: Path | None = None) -> Path:
 
 
 class Helm:
-    """Runs `helm` for one target. Raises FailedPrecondition where there is no such program."""
+    """Runs `helm` for one target. FailedPrecondition where there is none, or where it keeps no records in Secrets."""
 
     def __init__(self, target: Target) -> None:
         program = shutil.which("helm")
         if program is None:
             raise FailedPrecondition("there is no `helm` on PATH; install Helm 3 (https://helm.sh) and try again")
+        driver = os.environ.get("HELM_DRIVER", "")
+        if driver not in ("", "secret", "secrets"):  # assay.platform.records would see none
+            raise FailedPrecondition(f"HELM_DRIVER is {driver}, and records are looked for in Secrets; unset it")
         self.target = target
         self._program = program
 

@@ -167,6 +167,13 @@ def test_versions_of_helm(found: str, result: str):
     assert _helm(cast(Helm, SimpleNamespace(version=lambda: found))).result == result
 
 
+@pytest.mark.usefixtures("helm_there")
+def test_records_anywhere_but_in_secrets_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HELM_DRIVER", "configmap")
+    with pytest.raises(FailedPrecondition, match=r"HELM_DRIVER is configmap.*unset it"):
+        Helm(Target("r", "n"))
+
+
 def test_a_slow_server_is_warned_of(faked, monkeypatch: pytest.MonkeyPatch):
     from assay.platform.checks import server
 
