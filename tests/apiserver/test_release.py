@@ -192,6 +192,7 @@ def impatient() -> Listener:
     return hear
 
 
+@pytest.mark.slow
 def test_what_was_not_waited_for_counts_as_served_once_it_is_ready(there: Scene):
     installed(there)
     for sets in ("defaults.front.replicas=2", TOO_MUCH):
@@ -232,6 +233,7 @@ def test_single_values_go_over_the_releases(there: Scene):
     assert [each.result for each in preflight(plan, there.cluster) if each.name == "secret keys"] == ["ok"]
 
 
+@pytest.mark.slow
 def test_an_installation_that_does_not_get_ready_stays_to_be_looked_at_and_can_be_mended(there: Scene):
     broken = release(there, TOO_MUCH)
     with pytest.raises(NotReady, match=r"0 of 1.*Insufficient cpu.*assay platform uninstall"):
@@ -386,6 +388,7 @@ def test_the_diff_is_against_what_is_live_and_hides_secrets(scene: Scene):
     assert "cGxhbnRlZA" not in "".join(each.text for each in prepared.changes)
 
 
+@pytest.mark.slow
 def test_data_stay_unless_told_otherwise(there: Scene):
     kept = release(there, "minio.enabled=true", "minio.image=minio:1", "store.url=", "minio.storageClass=none")
     with pytest.raises(NotReady, match="helm install"):  # the hook's job has nobody to run it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
@@ -63,12 +64,12 @@ def figure() -> Callable[..., None]:
 
     def keep(name: str, value: Any) -> None:
         FIGURES.parent.mkdir(exist_ok=True)
-        known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-        FIGURES.write_text(
-            json.dumps(known | {name: round(value, 3) if isinstance(value, float) else value}, indent=1, sort_keys=True)
-            + "\n"
-        )
-        print(f"\n{name}: {value}")
+        known = json.loads(FIGURES.read_text()) if FIGURES.exists() else {"figures": {}}
+        known |= {"date": datetime.date.today().isoformat(), "cores": os.cpu_count()}
+        shown = round(value, 3) if isinstance(value, float) else value
+        known["figures"][name] = {"value": shown, "load_average": [round(load, 1) for load in os.getloadavg()]}
+        FIGURES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        print(f"\n{name}: {shown}")
 
     return keep
 

@@ -23,7 +23,7 @@ from probe.serving import method, serving
 
 from assay.client.errors import error_from_rpc
 from assay.engine.engine import StepCall, StepProgress
-from assay.engine.on_serve import CHECK_TIMEOUT_S, QUIET_S, ServeEngine
+from assay.engine.on_serve import ServeEngine
 from assay.engine.serve_wire import HEARTBEAT_S, TOKEN_HEADER
 from assay.engine.v1 import engine_pb2, engine_pb2_grpc
 from assay.errors import (
@@ -317,12 +317,14 @@ async def test_a_front_with_the_wrong_token_is_told_so(ray_cluster) -> None:
     await engine.close()
 
 
-async def test_a_caller_of_an_engine_that_is_away_is_told_before_its_deadline() -> None:
+async def test_a_caller_of_an_engine_that_is_away_is_told_before_its_deadline(monkeypatch) -> None:
     """As Serve does whose replicas are gone: it takes the call and lets it wait."""
 
     async def wait(request: object, context: object) -> None:
         await asyncio.sleep(60)
 
+    monkeypatch.setattr("assay.engine.on_serve.QUIET_S", 0.2)
+    monkeypatch.setattr("assay.engine.on_serve.CHECK_TIMEOUT_S", 1.0)
     names = {"RunStep": grpc.unary_unary_rpc_method_handler, "StreamStep": grpc.unary_stream_rpc_method_handler}
     methods = {name: handler(wait) for name, handler in names.items()}
     methods["DescribeEngine"] = grpc.unary_unary_rpc_method_handler(wait)
@@ -331,10 +333,10 @@ async def test_a_caller_of_an_engine_that_is_away_is_told_before_its_deadline() 
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     engine = ServeEngine(f"127.0.0.1:{port}", "probe")
-    call = StepCall(deadline_unix_s=time.time() + CHECK_TIMEOUT_S + 4)
+    call = StepCall(deadline_unix_s=time.time() + 3)
     calls = (engine.run(steps.ECHO, StringValue(), call), anext(engine.stream(steps.ECHO, StringValue(), call)))
     waiting = asyncio.gather(*calls, return_exceptions=True)
-    await asyncio.sleep(QUIET_S + 0.5)
+    await asyncio.sleep(0.5)
     with pytest.raises(Unavailable):  # as a front looks after its engine every few seconds
         await engine.check()
     for told in await waiting:
