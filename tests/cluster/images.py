@@ -23,7 +23,9 @@ DOCKERFILES = REPOSITORY / "infra/images"
 SERVICES = ("moe_router", "tom_verifier")  # what values-laptop.yaml enables
 BASE = "localhost/assay-test-base:bookworm"
 REDIS = "docker.io/library/assay-test-redis:debian"
-BUILT_FROM = ("constraints.txt", "infra/images", "kernels", "services", "shared/assay", "shared/pyproject.toml")
+# Without what runs on the machine of whoever deploys, and changes no server.
+BUILT_FROM = ("constraints.txt", "infra/images", "kernels", "services", "shared/assay", "shared/pyproject.toml",
+              ":!infra/images/README.md", ":!shared/assay/capacity", ":!shared/assay/platform")  # fmt: skip
 
 # Without user namespaces or an overlay file system, which a test machine may lack.
 BUILDAH = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
