@@ -30,7 +30,7 @@ def plot_outcome(outcome: Outcome, title: str) -> bytes:
         nodes.plot(hours, [sample.nodes for sample in outcome.samples], color=COLOURS[1], label="nodes", linewidth=1)
         _name(rate, "arrivals / s", legend=True)
         _name(held, "calls open")
-        _name(replicas, "replicas")
+        _name(replicas, "replicas\n(wanted: dashed)")
         _name(nodes, "bought", legend=True)
         nodes.set_xlabel("hours")
         figure.suptitle(f"simulated: {title}", fontsize=11)
@@ -46,4 +46,5 @@ def _name(axes: Axes, label: str, *, legend: bool = False) -> None:
     axes.set_ylabel(label)
     axes.set_ylim(bottom=0)
     if legend:
-        axes.legend(loc="upper left", fontsize=8)
+        # Above the panel: inside it would lie on what it explains.
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, borderaxespad=0.2)
