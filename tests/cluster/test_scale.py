@@ -15,10 +15,30 @@ from cluster.kubernetes import Kubernetes, Object, is_ready, until
 from cluster.release import Release, assay
 
 NODES = 2000
-PRODUCTS = {"NVIDIA-L4": 1000, "NVIDIA-H100-80GB-HBM3": 1000}
+PRODUCTS = ("NVIDIA-L4", "NVIDIA-H100-80GB-HBM3")
 WORKERS = {"moe_router": 250, "tom_verifier": 250, "inference_optimizer": 500}  # of 8 GPUs each
 PRODUCT = {"moe_router": "NVIDIA-L4", "tom_verifier": "NVIDIA-L4", "inference_optimizer": "NVIDIA-H100-80GB-HBM3"}
 FRONTS = 9
+
+
+def simulated(number: int) -> Object:
+    """A node of 8 GPUs that KWOK answers for: the first half of the one product, the second of the other."""
+    product = PRODUCTS[number * len(PRODUCTS) // NODES]
+    labels = {
+        "type": "kwok",
+        "kubernetes.io/hostname": f"gpu-{number}",
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "nvidia.com/gpu.product": product,
+        "topology.kubernetes.io/zone": f"zone-{number % 3}",
+    }
+    room = {"cpu": "96", "memory": "1Ti", "pods": "110", "nvidia.com/gpu": "8"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": f"gpu-{number}", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": labels},
+        "status": {"allocatable": room, "capacity": room},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +50,13 @@ def nodes(kubernetes: Kubernetes) -> Iterator[dict[str, dict[str, str]]]:
     names = [node["metadata"]["name"] for node in real if node["metadata"]["labels"].get("type") != "kwok"]
     try:
         kubernetes.kubectl("cordon", *names)
-        kubernetes.simulate(NODES)
-        first = 1
-        for product, count in PRODUCTS.items():
-            these = [f"gpu-{number}" for number in range(first, first + count)]
-            label = f"nvidia.com/gpu.product={product}"
-            kubernetes.kubectl("label", "--overwrite", "nodes", *these, label, timeout=300)
-            first += count
-        kubernetes.kubectl("taint", "nodes", "-l", "type=kwok", "kwok.x-k8s.io/node-", timeout=300)
+        kubernetes.simulate(1)  # starts KWOK, which then answers for ours as well
+        kubernetes.kubectl("delete", "nodes", "-l", "type=kwok")
+        made = "\n---\n".join(json.dumps(simulated(number)) for number in range(NODES))
+        kubernetes.run("kubectl", "apply", "--server-side", "-f", "-", input=made, timeout=300)
+        # Ready is not enough: the taint of a new node is taken off some five nodes a second.
+        tainted = ("get", "nodes", "-l", "type=kwok", "-o", "jsonpath={.items[*].spec.taints[*].key}")
+        until("all nodes ready", 900, lambda: not kubernetes.kubectl(*tainted, timeout=60).strip())
         found = json.loads(kubernetes.kubectl("get", "nodes", "-l", "type=kwok", "-o", "json"))["items"]
         yield {node["metadata"]["name"]: node["metadata"]["labels"] for node in found}
     finally:
