@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -31,7 +32,7 @@ class Call:
         self.replica: Replica | None = None
 
 
-class Replica:
+class Replica(ABC):
     """One replica on one pod. `open` counts what it holds, waiting or running; `done(call, ok)` is told of each end."""
 
     def __init__(self, events: Events, places: int, done: Callable[[Call, bool], None]) -> None:
@@ -99,8 +100,9 @@ class Replica:
             self.open -= 1
             self.done(call, False)
 
+    @abstractmethod
     def _start(self, call: Call) -> None:
-        raise NotImplementedError
+        """Sees to it that `_finish` is called when the call's work is done."""
 
 
 class StepReplica(Replica):
