@@ -16,8 +16,9 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
-PROTOCOL = "v4.channel.k8s.io"
+PROTOCOL = Subprotocol("v4.channel.k8s.io")
 
 
 class Kubelet:
@@ -29,7 +30,7 @@ class Kubelet:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self.server = serve(
-            self._forward, "127.0.0.1", 0, ssl=context, subprotocols=[PROTOCOL],  # type: ignore[list-item]
+            self._forward, "127.0.0.1", 0, ssl=context, subprotocols=[PROTOCOL],
             process_request=self._answer, compression=None, max_size=None,
         )  # fmt: skip
         self.port = int(self.server.socket.getsockname()[1])

@@ -22,7 +22,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def run(scene: Scene) -> Run:
     """`run("preflight", ...)` on the scene's release, with its values where `plan` is set."""
 
-    def command(name: str, *arguments: str, plan: bool = True, said: str = "", **environment: str):  # type: ignore[no-untyped-def]
+    def command(
+        name: str, *arguments: str, plan: bool = True, said: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         where = ["--release", "trial", "-n", scene.target.namespace, "--kubeconfig", str(scene.server.kubeconfig())]
         sets = [text for each in scene.sets for text in ("--set", each)] if plan else []
         return subprocess.run(

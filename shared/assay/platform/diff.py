@@ -106,11 +106,13 @@ def _shown(found: Object | None) -> Object | None:
 
 def _hide(left: Object | None, right: Object | None) -> None:
     for part in ("data", "stringData"):
-        before = dict((left or {}).get(part) or {})
-        for key in before:
-            left[part][key] = HIDDEN  # type: ignore[index]
-        for key, value in dict((right or {}).get(part) or {}).items():
-            right[part][key] = HIDDEN_OTHER if key in before and before[key] != value else HIDDEN  # type: ignore[index]
+        before = dict(left.get(part) or {}) if left else {}
+        if left and before:
+            left[part] = dict.fromkeys(before, HIDDEN)
+        if right and right.get(part):
+            right[part] = {
+                key: HIDDEN_OTHER if before.get(key, value) != value else HIDDEN for key, value in right[part].items()
+            }
 
 
 def _lines(found: Object | None) -> list[str]:
